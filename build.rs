@@ -1,0 +1,36 @@
+//! Compiles the small C++ file that reaches what tch does not wrap, and sets an rpath, so
+//! that the binaries run without LD_LIBRARY_PATH.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+fn main() {
+    println!("cargo:rerun-if-changed=src/torch/shim.cpp");
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    let libtorch = env::var("LIBTORCH").map(PathBuf::from).unwrap_or_default();
+    let header = libtorch.join("include/ATen/Context.h");
+    if !header.exists() {
+        println!(
+            "cargo:warning=libtorch not found at '{}': run `make setup` first",
+            libtorch.display()
+        );
+        std::process::exit(1);
+    }
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .opt_level(1)
+        .debug(false)
+        .include(libtorch.join("include"))
+        .include(libtorch.join("include/torch/csrc/api/include"))
+        .file("src/torch/shim.cpp")
+        .compile("bgm_shim");
+    link(&libtorch);
+}
+
+/// Runtime search path of every binary, test and bench of this package.
+fn link(libtorch: &Path) {
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.join("lib").display());
+}

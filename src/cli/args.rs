@@ -1,0 +1,189 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Reproduces and verifies "Bad Global Minima Exist and SGD Can Reach Them" (NeurIPS 2020).
+///
+/// Exit codes: 0 all as blessed; 1 a number outside tolerance or a verdict other than the
+/// blessed one; 2 usage or an invalid spec; 3 incomplete (runs missing, not memorized, too
+/// few seeds); 4 environment or data (missing libtorch, damaged files); 75 interrupted, call
+/// again to go on.
+#[derive(Debug, Parser)]
+#[command(name = "bgm", version)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Folder of finished runs.
+    #[arg(long, global = true, default_value = "runs")]
+    pub store: PathBuf,
+    /// Folder of data sets.
+    #[arg(long, global = true, default_value = "data")]
+    pub data: PathBuf,
+    /// Folder of table and figure declarations.
+    #[arg(long, global = true, default_value = "paper_tables")]
+    pub tables: PathBuf,
+    /// Folder of claims and blessed references.
+    #[arg(long, global = true, default_value = "expected")]
+    pub expected: PathBuf,
+    /// Which sizes and experiments: see paper_tables/profiles.
+    #[arg(long, global = true, default_value = "quick")]
+    pub profile: String,
+    /// Only these experiments, whether or not the profile has them.
+    #[arg(long, global = true, value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Seeds 0 to N-1 instead of the profile's.
+    #[arg(long, global = true, value_name = "N")]
+    pub seeds: Option<u32>,
+    /// auto, cpu, cuda:0, ...
+    #[arg(long, global = true, default_value = "auto")]
+    pub device: String,
+    /// Say nothing but results and errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run what is missing, verify, and write the report.
+    Reproduce(Reproduce),
+    /// What would run: keys, what is stored, what is missing and why, estimated cost.
+    Plan(Plan),
+    /// One run by key or spec file (what a scheduler calls).
+    Run(Run),
+    /// Compare the store with the blessed reference and judge the claims.
+    Verify(Verify),
+    /// Tables, figures and report.html from the store.
+    Report(Report),
+    /// Write expected/<profile>.toml from the store, showing the difference first.
+    Bless(Bless),
+    /// Compare two stores, run by run.
+    Diff(Diff),
+    /// Data sets: list, check, subset.
+    Data(Data),
+    /// The exact batches, learning rates, losses and weights of a run's first steps, for
+    /// another implementation to replay.
+    Trace(Trace),
+    /// Device, libtorch, threads, and a self-test of determinism.
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+pub struct Reproduce {
+    /// Runs side by side, one thread each; default: one a core.
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// Where tables, figures and the report go.
+    #[arg(long, default_value = "reproduction")]
+    pub out: PathBuf,
+    /// Exit 1 for every refuted claim and 3 for every inconclusive one, blessed or not.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// A run key (or its first digits) of any profile or of the store, or a spec file.
+    pub target: String,
+    /// Print progress as lines of JSON on standard output.
+    #[arg(long)]
+    pub progress_json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+    /// Also write a JUnit file.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Exit 1 for every refuted claim and 3 for every inconclusive one, blessed or not.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Report {
+    #[arg(long, default_value = "reproduction")]
+    pub out: PathBuf,
+    /// Print the verdicts as a Markdown table instead of writing files.
+    #[arg(long)]
+    pub verdicts: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Bless {
+    /// Why the new values are right; recorded with them.
+    #[arg(long)]
+    pub reason: String,
+    /// Write the file; without it, only the difference is shown.
+    #[arg(long)]
+    pub write: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Diff {
+    pub a: PathBuf,
+    pub b: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Data {
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// The data sets that there are, and which are installed.
+    List,
+    /// Read a data set whole and compare it with its hashes.
+    Check { name: String },
+    /// Make a class-balanced subset of a data set.
+    Subset {
+        /// Data set to take from.
+        #[arg(long, default_value = "fashion-mnist")]
+        from: String,
+        /// Training images to take.
+        #[arg(long, default_value_t = 2000)]
+        train: usize,
+        /// Test images to take.
+        #[arg(long, default_value_t = 2000)]
+        test: usize,
+        /// Which images of a class are taken.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Folder to write to.
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// A run key (or its first digits), or a spec file.
+    pub target: String,
+    /// Steps to trace.
+    #[arg(long, default_value_t = 50)]
+    pub steps: usize,
+    /// File to write.
+    #[arg(long, default_value = "trace.safetensors")]
+    pub out: PathBuf,
+}

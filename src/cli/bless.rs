@@ -1,0 +1,94 @@
+//! `bgm bless`: make the store's values the reference.
+
+use super::Failure;
+use super::args::{Bless, Global};
+use super::session::{self, Session};
+use crate::spec::Key;
+use crate::torch::{self, Platform};
+use crate::verify::bless::{self as blessing, Provenance};
+use crate::verify::claims::Claims;
+use crate::verify::exit;
+use crate::verify::reference::{self, Reference};
+
+pub fn bless(global: &Global, options: &Bless) -> Result<u8, Failure> {
+    if options.reason.trim().is_empty() {
+        return Err(Failure::Usage("--reason must say why the new values are right".to_owned()));
+    }
+    let session = Session::open(global)?;
+    let results = session.results();
+    let claims: Claims = reference::read(&global.expected.join("claims.toml"))?;
+    let old = Reference::of_profile(&global.expected, &global.profile)?;
+    let platform = torch::platform(session::device(global)?);
+    let commit = made_by(&session, &platform)?;
+    let provenance = Provenance {
+        profile: global.profile.clone(),
+        reason: options.reason.trim().to_owned(),
+        date: today(),
+        commit,
+        platform,
+    };
+    let new = blessing::make(&results, &claims, provenance, old.as_ref())
+        .map_err(|e| Failure::Incomplete(e.to_string()))?;
+    let changes = blessing::changes(old.as_ref(), &new);
+    if changes.is_empty() {
+        println!("no number and no verdict changes");
+    }
+    for line in &changes {
+        println!("{line}");
+    }
+    let path = global.expected.join(format!("{}.toml", global.profile));
+    if !options.write {
+        eprintln!("nothing written; --write makes this {}", path.display());
+        return Ok(exit::AS_BLESSED);
+    }
+    let text = toml::to_string(&new)
+        .map_err(|e| Failure::Environment(format!("reference as TOML: {e}")))?;
+    let header = "# Blessed reference values, raw per seed. Made by `bgm bless`; do not edit.\n";
+    crate::store::disk::replace(&path, format!("{header}{text}").as_bytes())
+        .map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
+    eprintln!("{} written", path.display());
+    Ok(exit::AS_BLESSED)
+}
+
+/// The commit that made the runs; all must come from this platform.
+fn made_by(session: &Session, platform: &Platform) -> Result<String, Failure> {
+    let mut commits = Vec::new();
+    for key in &session.plan.order {
+        let Some(environment) = environment(session, key) else { continue };
+        if environment.platform != *platform {
+            return Err(Failure::Incomplete(format!(
+                "run {} was made on {}, this is {}: a reference comes from one platform",
+                key.short(),
+                environment.platform.device,
+                platform.device
+            )));
+        }
+        if !commits.contains(&environment.commit) {
+            commits.push(environment.commit);
+        }
+    }
+    commits.sort();
+    Ok(commits.join(", "))
+}
+
+fn environment(session: &Session, key: &Key) -> Option<crate::store::Environment> {
+    session.store.read(key).ok().map(|run| run.environment)
+}
+
+/// Today's date in UTC, `YYYY-MM-DD` (Howard Hinnant's days-to-civil algorithm).
+fn today() -> String {
+    let seconds = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs());
+    let days = (seconds / 86_400) as i64 + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}

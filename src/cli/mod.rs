@@ -1,0 +1,116 @@
+//! The command line: parse, dispatch, exit code. The only floor that prints, reads the
+//! environment or ends the process.
+
+mod args;
+mod bless;
+mod child;
+mod data;
+mod diff;
+mod doctor;
+mod plan;
+mod progress;
+mod report;
+mod reproduce;
+mod run;
+mod session;
+mod trace;
+mod verify;
+
+use crate::data::DataError;
+use crate::experiments::{PlanError, ProfileError};
+use crate::schedule::worker::RunError;
+use crate::store::StoreError;
+use crate::torch::TorchError;
+use crate::train::TrainError;
+use crate::verify::exit;
+use crate::verify::reference::ReferenceError;
+use args::{Arguments, Command};
+use clap::Parser;
+
+/// Anything that ends the program with a message.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Torch(#[from] TorchError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Incomplete(String),
+    #[error("{0}")]
+    Environment(String),
+}
+
+fn data_code(error: &DataError) -> u8 {
+    match error {
+        DataError::Unknown(_) | DataError::Spec { .. } => exit::USAGE,
+        _ => exit::ENVIRONMENT,
+    }
+}
+
+fn plan_code(error: &PlanError) -> u8 {
+    match error {
+        PlanError::Data(e) => data_code(e),
+        PlanError::Profile(_) | PlanError::Spec { .. } => exit::USAGE,
+    }
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Plan(e) => plan_code(e),
+            Failure::Data(e) => data_code(e),
+            Failure::Profile(_) | Failure::Usage(_) => exit::USAGE,
+            Failure::Run(RunError::Train(TrainError::Interrupted(_))) => exit::INTERRUPTED,
+            Failure::Run(RunError::Train(TrainError::Data(e))) => data_code(e),
+            Failure::Run(RunError::Plan(e)) => plan_code(e),
+            Failure::Run(RunError::Measure(_)) => exit::USAGE,
+            Failure::Incomplete(_) => exit::INCOMPLETE,
+            Failure::Reference(ReferenceError::Format { .. }) => exit::USAGE,
+            Failure::Run(_)
+            | Failure::Store(_)
+            | Failure::Torch(_)
+            | Failure::Reference(_)
+            | Failure::Environment(_) => exit::ENVIRONMENT,
+        }
+    }
+}
+
+/// Runs the program with its command line; the exit code.
+pub fn main() -> u8 {
+    let arguments = Arguments::parse();
+    match dispatch(&arguments) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("bgm: {failure}");
+            failure.code()
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Result<u8, Failure> {
+    let global = &arguments.global;
+    match &arguments.command {
+        Command::Reproduce(options) => reproduce::reproduce(global, options),
+        Command::Plan(options) => plan::plan(global, options),
+        Command::Run(options) => run::run(global, options),
+        Command::Verify(options) => verify::verify(global, options),
+        Command::Report(options) => report::report(global, options),
+        Command::Bless(options) => bless::bless(global, options),
+        Command::Diff(options) => diff::diff(global, options),
+        Command::Data(options) => data::data(global, options),
+        Command::Trace(options) => trace::trace(global, options),
+        Command::Doctor => doctor::doctor(global),
+    }
+}

@@ -1,0 +1,98 @@
+//! `bgm plan`: what would run.
+
+use super::Failure;
+use super::args::{Format, Global, Plan};
+use super::session::Session;
+use crate::experiments::cost;
+use crate::store::Lookup;
+use crate::verify::exit;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct PlannedJson<'a> {
+    key: &'a str,
+    parents: Vec<&'a str>,
+    status: &'static str,
+    why: String,
+    needed_by: &'a [String],
+    estimated_seconds: f64,
+    /// What a stored run took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measured_seconds: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct PlanJson<'a> {
+    profile: &'a str,
+    runs: Vec<PlannedJson<'a>>,
+}
+
+pub fn plan(global: &Global, options: &Plan) -> Result<u8, Failure> {
+    let session = Session::open(global)?;
+    let lookups = session.look_up_all();
+    let runs = session.plan.order.iter().map(|key| {
+        let run = &session.plan.runs[key];
+        let mut measured_seconds = None;
+        let (status, why) = match &lookups[key] {
+            Lookup::Stored(stored) => {
+                measured_seconds = Some(stored.environment.seconds);
+                ("stored", String::new())
+            }
+            Lookup::Partial => ("partial", "begun, goes on from its checkpoint".to_owned()),
+            Lookup::Missing => ("missing", "not in the store".to_owned()),
+            Lookup::Damaged(problem) => ("missing", problem.to_string()),
+        };
+        PlannedJson {
+            key: key.as_str(),
+            parents: run.parent.iter().map(|p| p.as_str()).collect(),
+            status,
+            why,
+            needed_by: &run.needed_by,
+            estimated_seconds: cost::seconds(&run.spec),
+            measured_seconds,
+        }
+    });
+    let plan = PlanJson { profile: &global.profile, runs: runs.collect() };
+    match options.format {
+        Format::Json => {
+            let text = serde_json::to_string_pretty(&plan)
+                .map_err(|e| Failure::Environment(format!("plan as JSON: {e}")))?;
+            println!("{text}");
+        }
+        Format::Text => print_text(&session, &plan),
+    }
+    Ok(exit::AS_BLESSED)
+}
+
+fn print_text(session: &Session, plan: &PlanJson<'_>) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["run", "seed", "starts from", "status", "estimate", "measured", "needed by"]);
+    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+    for (run, key) in plan.runs.iter().zip(&session.plan.order) {
+        let parent = run.parents.first().map_or("random weights", |p| &p[..12]);
+        table.add_row([
+            Cell::new(key.short()),
+            right(session.plan.runs[key].spec.seed.to_string()),
+            Cell::new(parent),
+            Cell::new(run.status),
+            right(format!("{:.0} s", run.estimated_seconds)),
+            right(run.measured_seconds.map_or(String::new(), |s| format!("{s:.0} s"))),
+            Cell::new(run.needed_by.join(", ")),
+        ]);
+    }
+    println!("{table}");
+    let sum = |status: &str| {
+        let some = plan.runs.iter().filter(|r| r.status != "stored" || status == "all");
+        some.map(|r| r.estimated_seconds).sum::<f64>() / 3600.0
+    };
+    let open = plan.runs.iter().filter(|r| r.status != "stored").count();
+    println!(
+        "profile {}: {} runs, {open} to do; estimated {:.2} core-hours in all, {:.2} to do",
+        plan.profile,
+        plan.runs.len(),
+        sum("all"),
+        sum("to do")
+    );
+}

@@ -1,0 +1,99 @@
+//! `bgm report`: tables, figures and one page.
+
+use super::args::{Global, Report};
+use super::session::{self, Session};
+use super::Failure;
+use crate::experiments::results::ExperimentResult;
+use crate::report::{self, ReportContext};
+use crate::spec::TRAINING_SEMANTICS;
+use crate::torch::Platform;
+use crate::verify::exit;
+use crate::verify::outcome::Verification;
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::Path;
+
+pub fn report(global: &Global, options: &Report) -> Result<u8, Failure> {
+    let session = Session::open(global)?;
+    let results = session.results();
+    let (verification, platform) = session::verification(global, &results, false)?;
+    if options.verdicts {
+        print!("{}", report::verdicts_markdown(&verification));
+        return Ok(exit::AS_BLESSED);
+    }
+    write(global, &options.out, &session, (&results, &verification), &platform)?;
+    Ok(exit::AS_BLESSED)
+}
+
+/// Writes everything to `out` and a summary to standard error.
+pub fn write(
+    global: &Global,
+    out: &Path,
+    session: &Session,
+    (results, verification): (&[ExperimentResult], &Verification),
+    platform: &Platform,
+) -> Result<(), Failure> {
+    let provenance = provenance(global, session, platform);
+    let context = context(global, results, verification, &provenance);
+    report::write(out, &context).map_err(|e| Failure::Environment(e.to_string()))?;
+    if !global.quiet {
+        let color = std::io::stderr().is_terminal();
+        eprint!("{}", report::terminal_summary(&context, color));
+        eprintln!("report: {}", out.join("report.html").display());
+    }
+    Ok(())
+}
+
+/// The summary as text.
+pub fn summary(
+    global: &Global,
+    results: &[ExperimentResult],
+    verification: &Verification,
+    provenance: &[(String, String)],
+    color: bool,
+) -> String {
+    report::terminal_summary(&context(global, results, verification, provenance), color)
+}
+
+fn context<'a>(
+    global: &'a Global,
+    results: &'a [ExperimentResult],
+    verification: &'a Verification,
+    provenance: &'a [(String, String)],
+) -> ReportContext<'a> {
+    let command = match global.profile.as_str() {
+        "quick" => "make reproduce",
+        _ => "make reproduce PROFILE=<profile>",
+    };
+    ReportContext { profile: &global.profile, results, verification, provenance, command }
+}
+
+/// Where the numbers come from.
+pub fn provenance(global: &Global, session: &Session, platform: &Platform) -> Vec<(String, String)> {
+    let mut rows = vec![
+        ("Profile".to_owned(), global.profile.clone()),
+        ("Verified on".to_owned(), platform.device.clone()),
+        ("libtorch".to_owned(), platform.libtorch.clone()),
+        ("Training semantics".to_owned(), TRAINING_SEMANTICS.to_string()),
+        ("Verified by commit".to_owned(), session::commit()),
+    ];
+    // Counted rather than listed: a store holds runs of several commits and machines.
+    let mut made: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut data: BTreeMap<String, String> = BTreeMap::new();
+    for (key, run) in &session.plan.runs {
+        if let Ok(stored) = session.store.read(key) {
+            let Platform { libtorch, device } = stored.environment.platform;
+            *made.entry((format!("{device}, libtorch {libtorch}"), stored.environment.commit)).or_default() += 1;
+        }
+        if let Ok(hash) = session.catalog.content_hash(&run.spec) {
+            data.insert(run.spec.data.name().to_owned(), hash);
+        }
+    }
+    for ((device, commit), count) in made {
+        rows.push((format!("{count} runs made on"), format!("{device}, commit {commit}")));
+    }
+    for (name, hash) in data {
+        rows.push((format!("Data: {name}"), hash));
+    }
+    rows
+}

@@ -1,0 +1,53 @@
+//! `bgm run`: one run by key or spec file.
+
+use super::args::{Global, Run};
+use super::{Failure, session};
+use crate::data::Catalog;
+use crate::schedule::worker::{self, Context, INTERRUPTED, Made};
+use crate::store::Store;
+use crate::verify::exit;
+use std::io::Write;
+use std::sync::atomic::Ordering;
+
+pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
+    let job = super::child::read_job(global, &options.target)?;
+    let device = session::device(global)?;
+    let (store, catalog) = (Store::open(&global.store)?, Catalog::new(&global.data));
+    // A second signal ends the process at once, as one expects.
+    let stop = || {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(i32::from(exit::INTERRUPTED));
+        }
+    };
+    ctrlc::set_handler(stop).map_err(|e| Failure::Environment(format!("signals: {e}")))?;
+    let progress = |epoch: u32, most: u32| {
+        if options.progress_json {
+            // Nobody listening is no reason to stop training.
+            let mut out = std::io::stdout();
+            drop(writeln!(out, "{{\"epoch\":{epoch},\"most\":{most}}}"));
+            drop(out.flush());
+        }
+    };
+    let context = Context {
+        store: &store,
+        catalog: &catalog,
+        device,
+        commit: &session::commit(),
+        progress: &progress,
+    };
+    let (key, made) = worker::run(&job.spec, &context)?;
+    worker::measure(&key, &job.measures, &context)?;
+    if !options.progress_json {
+        let stored = store.read(&key)?;
+        let how = if made == Made::Now { "trained" } else { "already stored" };
+        let last = stored.metrics.last();
+        eprintln!(
+            "{how}: {:?} after {} epochs, test accuracy {:.2}%",
+            stored.metrics.status,
+            stored.metrics.epochs,
+            last.map_or(f64::NAN, |e| e.test_accuracy)
+        );
+        println!("{key} {}", stored.result_hash);
+    }
+    Ok(exit::AS_BLESSED)
+}

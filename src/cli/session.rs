@@ -1,0 +1,171 @@
+//! What most commands begin with: profile, plan, store, device, results.
+
+use super::Failure;
+use super::args::Global;
+use crate::data::Catalog;
+use crate::experiments::aggregate::{RunRecord, Runs, aggregate};
+use crate::experiments::results::{ExperimentResult, Measured};
+use crate::experiments::{KeyMaker, Plan, Profile};
+use crate::spec::{Key, RunSpec};
+use crate::store::{Lookup, Store};
+use crate::torch::{self, Platform, Precision};
+use crate::verify::claims::Claims;
+use crate::verify::outcome::Verification;
+use crate::verify::reference::{self, Reference};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use tch::Device;
+
+/// A planned profile with its store.
+pub struct Session {
+    pub catalog: Catalog,
+    pub store: Store,
+    pub plan: Plan,
+}
+
+impl Session {
+    pub fn open(global: &Global) -> Result<Session, Failure> {
+        if global.seeds == Some(0) {
+            return Err(Failure::Usage("--seeds 0: there must be at least one seed".to_owned()));
+        }
+        let catalog = Catalog::new(&global.data);
+        let profile = Profile::read(&global.tables, &global.profile)?;
+        let plan = Plan::new(&profile, &global.tables, &catalog, &global.only, global.seeds)?;
+        Ok(Session { catalog, store: Store::open(&global.store)?, plan })
+    }
+
+    /// What the store has of every planned run.
+    pub fn look_up_all(&self) -> BTreeMap<Key, Lookup> {
+        let look = |(key, run): (&Key, &crate::experiments::PlannedRun)| {
+            (key.clone(), self.store.look_up(key, &run.spec))
+        };
+        self.plan.runs.iter().map(look).collect()
+    }
+
+    /// Results of everything that is stored.
+    pub fn results(&self) -> Vec<ExperimentResult> {
+        aggregate(&self.plan, &StoredRuns::new(&self.store))
+    }
+}
+
+/// The store as a source of results.
+struct StoredRuns<'a> {
+    store: &'a Store,
+    warned: Mutex<bool>,
+}
+
+impl<'a> StoredRuns<'a> {
+    fn new(store: &'a Store) -> Self {
+        StoredRuns { store, warned: Mutex::new(false) }
+    }
+
+    fn warn(&self, text: &str) {
+        eprintln!("bgm: {text}");
+        if let Ok(mut warned) = self.warned.lock() {
+            *warned = true;
+        }
+    }
+}
+
+impl Runs for StoredRuns<'_> {
+    fn run(&self, key: &Key, spec: &RunSpec) -> Option<RunRecord> {
+        match self.store.look_up(key, spec) {
+            Lookup::Stored(run) => {
+                Some(RunRecord { metrics: run.metrics, result_hash: run.result_hash })
+            }
+            Lookup::Missing | Lookup::Partial => None,
+            Lookup::Damaged(problem) => {
+                self.warn(&format!("not used: {problem}"));
+                None
+            }
+        }
+    }
+
+    fn measured(&self, key: &Key, id: &str, result_hash: &str) -> Option<Measured> {
+        match self.store.measured(key, id, result_hash) {
+            Ok(measured) => measured,
+            Err(problem) => {
+                self.warn(&format!("not used: {problem}"));
+                None
+            }
+        }
+    }
+}
+
+/// Prepares libtorch and resolves the device.
+pub fn device(global: &Global) -> Result<Device, Failure> {
+    torch::initialize(Precision::Strict)?;
+    Ok(torch::device(&global.device)?)
+}
+
+/// Claims, reference and platform together with the verdicts on `results`.
+pub fn verification(
+    global: &Global,
+    results: &[ExperimentResult],
+    strict: bool,
+) -> Result<(Verification, Platform), Failure> {
+    let claims: Claims = reference::read(&global.expected.join("claims.toml"))?;
+    let blessed = Reference::of_profile(&global.expected, &global.profile)?;
+    let platform = torch::platform(device(global)?);
+    let profile = &global.profile;
+    let verification =
+        crate::verify::verify(profile, results, &claims, blessed.as_ref(), &platform, strict);
+    Ok((verification, platform))
+}
+
+/// Commit of the working tree, with `+` if it has changes; empty outside of git.
+pub fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git").args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(head) = git(&["rev-parse", "HEAD"]) else { return String::new() };
+    let changes = git(&["status", "--porcelain", "--untracked-files=no"]).unwrap_or_default();
+    if changes.is_empty() { head } else { format!("{head}+") }
+}
+
+/// Finds the spec of a run: a spec file, a key of any profile, or a key of the store.
+pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
+    let path = std::path::Path::new(target);
+    if path.is_file() {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
+        let spec: RunSpec = serde_json::from_str(&text)
+            .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
+        spec.check().map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
+        return Ok(spec);
+    }
+    let digits = target.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if target.len() < 6 || !digits {
+        let problem = "is neither a spec file nor a run key (6 to 64 hexadecimal digits)";
+        return Err(Failure::Usage(format!("'{target}' {problem}")));
+    }
+    let catalog = Catalog::new(&global.data);
+    for name in Profile::names(&global.tables) {
+        let Ok(profile) = Profile::read(&global.tables, &name) else { continue };
+        let Ok(plan) = Plan::new(&profile, &global.tables, &catalog, &[], global.seeds) else {
+            continue; // its data set may not be installed
+        };
+        if let Some((_, run)) = plan.runs.iter().find(|(key, _)| key.as_str().starts_with(target)) {
+            return Ok(run.spec.clone());
+        }
+    }
+    let store = Store::open(&global.store)?;
+    let stored = store.keys()?.into_iter().find(|key| key.as_str().starts_with(target));
+    let Some(key) = stored else {
+        return Err(Failure::Usage(format!(
+            "no profile plans a run {target}, and {} holds none; `bgm plan` lists keys",
+            global.store.display()
+        )));
+    };
+    let spec = store.read(&key)?.spec;
+    let own = KeyMaker::new(&catalog).key(&spec)?;
+    if own == key {
+        Ok(spec)
+    } else {
+        Err(Failure::Environment(format!(
+            "{}/{key}: its spec has the key {own}: other data or another version made it",
+            global.store.display()
+        )))
+    }
+}

@@ -1,0 +1,48 @@
+//! `bgm trace`: a run's first steps for another implementation to replay.
+
+use super::args::{Global, Trace};
+use super::{Failure, session};
+use crate::data::Catalog;
+use crate::experiments::KeyMaker;
+use crate::schedule::worker::{self, Context, RunError};
+use crate::store::Store;
+use crate::train::{Inputs, trace::trace as make};
+use crate::verify::exit;
+
+pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
+    if options.steps == 0 {
+        return Err(Failure::Usage("--steps 0: there must be at least one".to_owned()));
+    }
+    let spec = session::find_spec(global, &options.target)?;
+    let device = session::device(global)?;
+    let (store, catalog) = (Store::open(&global.store)?, Catalog::new(&global.data));
+    let context = Context {
+        store: &store,
+        catalog: &catalog,
+        device,
+        commit: &session::commit(),
+        progress: &|_, _| {},
+    };
+    let parent = match spec.parent() {
+        Some(parent) => {
+            let (key, _) = worker::run(parent, &context)?;
+            Some(store.read(&key)?.weights(None)?)
+        }
+        None => None,
+    };
+    let key = KeyMaker::new(&catalog).key(&spec)?;
+    let inputs = Inputs {
+        catalog: &catalog,
+        device,
+        parent: parent.as_ref(),
+        resume: None,
+        key: key.as_str(),
+    };
+    let bytes = make(&spec, &inputs, options.steps).map_err(RunError::from)?;
+    std::fs::write(&options.out, bytes)
+        .map_err(|e| Failure::Environment(format!("{}: {e}", options.out.display())))?;
+    if !global.quiet {
+        eprintln!("{} steps of run {key} in {}", options.steps, options.out.display());
+    }
+    Ok(exit::AS_BLESSED)
+}

@@ -1,0 +1,104 @@
+//! SHA-256 manifests: every data file is checked against one when it is loaded.
+
+use super::DataError;
+use crate::spec::hex;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// Size and hash of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Path below the folder of the manifest, with `/`.
+    pub path: String,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+/// The files of one data set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// How the files were made, for a reader.
+    #[serde(default)]
+    pub origin: String,
+    pub file: Vec<FileEntry>,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// If it is missing or malformed.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        let hint = "the folder of the data set is incomplete";
+        let text = std::fs::read_to_string(path).map_err(|e| DataError::io(path, e, hint))?;
+        toml::from_str(&text).map_err(|e| DataError::format(path, e.to_string()))
+    }
+
+    /// Lists `names` below `folder` with their sizes and hashes.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn of(folder: &Path, names: &[String], origin: &str) -> Result<Self, DataError> {
+        let entry = |name: &String| {
+            let path = folder.join(name);
+            let (bytes, sha256) = hash_file(&path)?;
+            Ok(FileEntry { path: name.clone(), bytes, sha256 })
+        };
+        let file = names.iter().map(entry).collect::<Result<_, DataError>>()?;
+        Ok(Manifest { origin: origin.to_owned(), file })
+    }
+
+    /// Compares every file below `folder` with its entry.
+    ///
+    /// # Errors
+    /// The first file that is missing or differs.
+    pub fn check(&self, folder: &Path) -> Result<(), DataError> {
+        for entry in &self.file {
+            let path = folder.join(&entry.path);
+            let (_, found) = hash_file(&path)?;
+            if found != entry.sha256 {
+                let expected = entry.sha256.clone();
+                return Err(DataError::Hash { path, expected, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// One hash for all files: what a run key depends on.
+    pub fn content_hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for entry in &self.file {
+            hash.update(format!("{} {}\n", entry.sha256, entry.path));
+        }
+        hex(&hash.finalize())
+    }
+}
+
+/// Size and SHA-256 of a file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn hash_file(path: &Path) -> Result<(u64, String), DataError> {
+    let hint = "a file that the manifest names is missing";
+    let mut file = std::fs::File::open(path).map_err(|e| DataError::io(path, e, hint))?;
+    let mut hash = Sha256::new();
+    let bytes = std::io::copy(&mut file, &mut HashWriter(&mut hash))
+        .map_err(|e| DataError::io(path, e, hint))?;
+    Ok((bytes, hex(&hash.finalize())))
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Labelled images and toy points, read whole or mapped, always checked against a hash.
+
+pub mod catalog;
+pub mod idx;
+pub mod manifest;
+pub mod normalize;
+pub mod subset;
+pub mod toy;
+
+pub use catalog::{Catalog, DatasetInfo};
+
+use crate::corrupt::ImageShape;
+use crate::spec::{EvaluateOn, ImageDataSpec};
+use std::path::{Path, PathBuf};
+
+/// A data file that is missing, damaged or not what its name promises.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    #[error("{}: {source}; {hint}", path.display())]
+    Io { path: PathBuf, source: std::io::Error, hint: String },
+    #[error("{}: {problem}", path.display())]
+    Format { path: PathBuf, problem: String },
+    #[error(
+        "{}: SHA-256 is {found}, expected {expected}; the file is damaged or not the published \
+         one: restore it (for the embedded subset: git checkout -- data)",
+        path.display()
+    )]
+    Hash { path: PathBuf, expected: String, found: String },
+    #[error("unknown data set '{0}'; `bgm data list` names those there are")]
+    Unknown(String),
+    #[error("{field} = {value}: {problem}")]
+    Spec { field: String, value: String, problem: String },
+}
+
+impl DataError {
+    pub(crate) fn io(path: &Path, source: std::io::Error, hint: &str) -> Self {
+        DataError::Io { path: path.to_owned(), source, hint: hint.to_owned() }
+    }
+
+    pub(crate) fn format(path: &Path, problem: impl Into<String>) -> Self {
+        DataError::Format { path: path.to_owned(), problem: problem.into() }
+    }
+}
+
+/// 8-bit images `[count, channels, height, width]` with their classes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageSet {
+    pub shape: ImageShape,
+    /// `count * shape.values()` values.
+    pub pixels: Vec<u8>,
+    /// `count` labels, each below the data set's number of classes.
+    pub labels: Vec<u8>,
+}
+
+impl ImageSet {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Image `index`: `[channels, height, width]`.
+    pub fn image(&self, index: usize) -> &[u8] {
+        let values = self.shape.values();
+        &self.pixels[index * values..(index + 1) * values]
+    }
+
+    /// Images `from..to`.
+    pub fn slice(&self, from: usize, to: usize) -> ImageSet {
+        let values = self.shape.values();
+        ImageSet {
+            shape: self.shape,
+            pixels: self.pixels[from * values..to * values].to_vec(),
+            labels: self.labels[from..to].to_vec(),
+        }
+    }
+
+    /// Averages squares of `side` x `side` pixels, rounded half up; rows and columns that
+    /// do not fill a square are dropped.
+    pub fn pooled(&self, side: usize) -> ImageSet {
+        if side == 1 {
+            return self.clone();
+        }
+        let (height, width) = (self.shape.height / side, self.shape.width / side);
+        let shape = ImageShape { channels: self.shape.channels, height, width };
+        let area = (side * side) as u32;
+        let mut pixels = Vec::with_capacity(self.len() * shape.values());
+        for plane in self.pixels.chunks_exact(self.shape.pixels()) {
+            for y in 0..height {
+                for x in 0..width {
+                    let rows = (y * side..(y + 1) * side).map(|row| row * self.shape.width);
+                    let sum: u32 = rows
+                        .flat_map(|row| &plane[row + x * side..row + (x + 1) * side])
+                        .map(|&value| u32::from(value))
+                        .sum();
+                    pixels.push(((sum + area / 2) / area) as u8);
+                }
+            }
+        }
+        ImageSet { shape, pixels, labels: self.labels.clone() }
+    }
+}
+
+/// The images of one run: what it trains on, what it is evaluated on, how they are scaled.
+#[derive(Clone, Debug)]
+pub struct RunImages {
+    pub train: ImageSet,
+    pub test: ImageSet,
+    pub classes: u32,
+    pub normalization: normalize::Normalization,
+}
+
+impl Catalog {
+    /// Loads what `spec` asks for.
+    ///
+    /// # Errors
+    /// If files are missing, damaged or malformed, or hold fewer images than asked for.
+    pub fn load_images(&self, spec: &ImageDataSpec) -> Result<RunImages, DataError> {
+        let info = self.info(&spec.dataset)?;
+        let (train, test) = self.read(info)?;
+        let too_many = |field: &str, asked: usize, there: usize| DataError::Spec {
+            field: format!("data.images.{field}"),
+            value: asked.to_string(),
+            problem: format!("{} has only {there} such images", spec.dataset),
+        };
+        let all = |count: u32, there: usize| if count == 0 { there } else { count as usize };
+        let train_count = all(spec.train, train.len());
+        if train_count > train.len() {
+            return Err(too_many("train", train_count, train.len()));
+        }
+        let held_out = match spec.evaluate_on {
+            EvaluateOn::Test => &test,
+            EvaluateOn::Validation => &train,
+        };
+        let first = if spec.evaluate_on == EvaluateOn::Test { 0 } else { train_count };
+        let test_count = all(spec.test, held_out.len() - first);
+        if test_count == 0 || first + test_count > held_out.len() {
+            return Err(too_many("test", test_count, held_out.len() - first));
+        }
+        let side = spec.pool as usize;
+        if side > train.shape.height.min(train.shape.width) {
+            return Err(DataError::Spec {
+                field: "data.images.pool".into(),
+                value: side.to_string(),
+                problem: format!("images are {0}x{1}", train.shape.height, train.shape.width),
+            });
+        }
+        let evaluated = if crate::planted::train_test_overlap() {
+            // Half of the evaluated images are replaced by training images.
+            let mut mixed = held_out.slice(first, first + test_count);
+            let leak = (test_count / 2).min(train_count);
+            let values = train.shape.values();
+            mixed.pixels[..leak * values].copy_from_slice(&train.pixels[..leak * values]);
+            mixed.labels[..leak].copy_from_slice(&train.labels[..leak]);
+            mixed
+        } else {
+            held_out.slice(first, first + test_count)
+        };
+        Ok(RunImages {
+            train: train.slice(0, train_count).pooled(side),
+            test: evaluated.pooled(side),
+            classes: info.classes,
+            normalization: normalize::Normalization::new(info.mean, info.std),
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! The file format of one experiment: `paper_tables/<id>.toml`.
+
+use crate::measure::MeasureSpec;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// A table or figure.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// The file's name without its ending.
+    #[serde(skip)]
+    pub id: String,
+    /// What it shows, as a heading.
+    pub title: String,
+    /// What a reader learns from it, in a sentence or two.
+    pub summary: String,
+    /// Where it comes from: a section of the paper, a reviewer.
+    pub source: String,
+    /// Template of the profile that the levels change: `image`, `toy`, ...
+    pub base: String,
+    /// The grid is the product of the axes.
+    #[serde(rename = "axis")]
+    pub axes: Vec<Axis>,
+    /// What the runs are measured for beyond their own metrics, by name.
+    #[serde(default, rename = "measure")]
+    pub measures: BTreeMap<String, MeasureSpec>,
+    /// The numbers that are shown and compared, the main one first.
+    #[serde(rename = "metric")]
+    pub metrics: Vec<Metric>,
+    pub render: Render,
+    /// Numbers that were published, with where.
+    #[serde(default)]
+    pub published: Vec<Published>,
+}
+
+/// One dimension of a grid.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Axis {
+    pub name: String,
+    /// As a heading.
+    pub label: String,
+    #[serde(rename = "level")]
+    pub levels: Vec<Level>,
+}
+
+/// One value of an axis.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Level {
+    pub id: String,
+    pub label: String,
+    /// Place on a numeric axis of a figure.
+    pub value: Option<f64>,
+    /// Dotted fields of the template and what they are set to.
+    #[serde(default)]
+    pub set: toml::Table,
+}
+
+/// A number that each run gives.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metric {
+    /// A field of the last evaluation (`test_accuracy`, `train_accuracy`, `test_loss`,
+    /// `train_loss`, `distance`, `distance_relative`), `epochs`, or `<measure>.<value>`.
+    pub name: String,
+    pub label: String,
+    /// `%`, `epochs`, ...; empty for a pure number.
+    #[serde(default)]
+    pub unit: String,
+    #[serde(default)]
+    pub format: MetricFormat,
+    /// Whether the value is compared with the blessed one.
+    #[serde(default = "yes")]
+    pub regression: bool,
+    /// Differences up to this are rounding of the metric itself (one example of the test
+    /// set, say): the least tolerance on another platform.
+    #[serde(default)]
+    pub resolution: f64,
+    /// Reference seeds that spread more than this (standard deviation) are refused as a
+    /// reference; without it, half of their mean.
+    #[serde(default)]
+    pub max_spread: Option<f64>,
+}
+
+impl Metric {
+    /// Largest standard deviation of reference seeds with this mean.
+    pub fn spread_cap(&self, mean: f64) -> f64 {
+        self.max_spread.unwrap_or(0.5 * mean.abs())
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How a number is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricFormat {
+    /// One decimal: accuracies.
+    #[default]
+    OneDecimal,
+    ThreeDecimals,
+    /// Three significant digits with an exponent: norms.
+    Scientific,
+    Integer,
+}
+
+impl MetricFormat {
+    /// `value` as text.
+    pub fn show(self, value: f64) -> String {
+        match self {
+            MetricFormat::OneDecimal => format!("{value:.1}"),
+            MetricFormat::ThreeDecimals => format!("{value:.3}"),
+            MetricFormat::Scientific => format!("{value:.2e}"),
+            MetricFormat::Integer => format!("{value:.0}"),
+        }
+    }
+}
+
+/// How an experiment is shown. Every experiment has a table; a figure is one more.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Render {
+    pub kind: RenderKind,
+    /// Axis down the table; the others make its columns. Default: the first.
+    pub rows: Option<String>,
+    /// Axis along x (line) or over the panels (curves), where the kind needs one.
+    pub x: Option<String>,
+    /// Axis whose levels are lines, bars or panels.
+    pub series: Option<String>,
+    /// Whether x is logarithmic.
+    #[serde(default)]
+    pub log_x: bool,
+}
+
+/// Kinds of figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RenderKind {
+    /// A table alone.
+    Table,
+    /// Accuracy over epochs, pretraining before training on one axis, learning rate beneath.
+    Curves,
+    /// Decision boundaries of the toy, one panel a cell.
+    Boundary,
+    /// The main metric with intervals over a numeric axis, one line a level of `series`.
+    Line,
+    /// The main metric as bars with intervals and the single seeds.
+    Bars,
+    /// The main metric over two axes.
+    Heatmap,
+}
+
+/// A published number.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// Level id by axis name.
+    pub cell: BTreeMap<String, String>,
+    pub metric: String,
+    pub value: f64,
+    /// Where it stands, down to the table and row.
+    pub source: String,
+}

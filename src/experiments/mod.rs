@@ -1,0 +1,17 @@
+//! Tables and figures, declared in `paper_tables/`: which grid of runs, what is measured,
+//! how it is shown.
+
+pub mod aggregate;
+pub mod cost;
+mod declare;
+mod grid;
+mod profile;
+pub mod results;
+mod template;
+
+pub use declare::{
+    Axis, Experiment, Level, Metric, MetricFormat, Published, Render, RenderKind,
+};
+pub use grid::{Cell, KeyMaker, Plan, PlanError, PlannedRun};
+pub use profile::{Profile, ProfileError};
+pub use template::Template;

@@ -1,0 +1,243 @@
+//! Profiles: which experiments, at what size, over how many seeds. Declared in
+//! `paper_tables/profiles/<name>.toml`; one may inherit from another.
+
+use super::Template;
+use super::declare::{Experiment, Level};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A declaration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    #[error("{}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}: {problem}", path.display())]
+    Parse { path: PathBuf, problem: String },
+    #[error("unknown profile '{name}'; there are: {known}")]
+    UnknownProfile { name: String, known: String },
+    #[error("unknown experiment '{name}' in {wanted_by}; there are: {known}")]
+    UnknownExperiment { name: String, wanted_by: String, known: String },
+}
+
+/// A profile with everything it inherits filled in.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub name: String,
+    pub summary: String,
+    /// Seeds of each base; runs use `0..n`.
+    pub seeds: BTreeMap<String, u32>,
+    /// Experiments in the order in which they are wanted.
+    pub experiments: Vec<String>,
+    /// Templates by name, before the levels of an experiment change them.
+    bases: toml::Table,
+    /// Changes to a base for single experiments.
+    overrides: toml::Table,
+    /// Axes that this profile gives other levels than the experiment's file.
+    axes: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    path: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProfileFile {
+    #[serde(default)]
+    inherits: Option<String>,
+    #[serde(default)]
+    summary: String,
+    #[serde(default)]
+    seeds: BTreeMap<String, u32>,
+    #[serde(default)]
+    experiments: Vec<String>,
+    #[serde(default)]
+    base: toml::Table,
+    #[serde(default, rename = "override")]
+    overrides: toml::Table,
+    /// `[levels.<experiment>] axis = ["level", ...]`: keep only these levels.
+    #[serde(default)]
+    levels: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+}
+
+fn read(path: &Path) -> Result<String, ProfileError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ProfileError::Read { path: path.to_owned(), source })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ProfileError> {
+    toml::from_str(&read(path)?).map_err(|e| ProfileError::Parse {
+        path: path.to_owned(),
+        problem: e.to_string().trim_end().to_owned(),
+    })
+}
+
+/// Names of the TOML files in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Sets the dotted `path` of a table, making tables on the way.
+fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<(), String> {
+    let Some((head, rest)) = path.split_once('.') else {
+        table.insert(path.to_owned(), value);
+        return Ok(());
+    };
+    let inner = table.entry(head.to_owned()).or_insert_with(|| toml::Table::new().into());
+    match inner.as_table_mut() {
+        Some(inner) => set(inner, rest, value),
+        None => Err(format!("'{head}' is no table, so '{path}' cannot be set")),
+    }
+}
+
+/// Lays `above` over `table`, field by field; a `None`-like empty table removes nothing.
+fn overlay(table: &mut toml::Table, above: &toml::Table) {
+    for (name, value) in above {
+        match (table.get_mut(name).and_then(toml::Value::as_table_mut), value.as_table()) {
+            // An enum such as a schedule is replaced whole, never mixed with another kind.
+            (Some(inner), Some(over)) if !is_choice(name) => overlay(inner, over),
+            _ => drop(table.insert(name.clone(), value.clone())),
+        }
+    }
+}
+
+/// Fields that hold one of several kinds.
+fn is_choice(name: &str) -> bool {
+    matches!(name, "schedule" | "data")
+}
+
+impl Profile {
+    /// Reads `<tables>/profiles/<name>.toml` and what it inherits from.
+    ///
+    /// # Errors
+    /// If a file is missing or malformed.
+    pub fn read(tables: &Path, name: &str) -> Result<Profile, ProfileError> {
+        let folder = tables.join("profiles");
+        let path = folder.join(format!("{name}.toml"));
+        if !path.exists() {
+            let known = names(&folder).join(", ");
+            return Err(ProfileError::UnknownProfile { name: name.to_owned(), known });
+        }
+        let file: ProfileFile = parse(&path)?;
+        let mut profile = match &file.inherits {
+            Some(parent) if parent == name => {
+                let problem = "inherits from itself".to_owned();
+                return Err(ProfileError::Parse { path, problem });
+            }
+            Some(parent) => Profile::read(tables, parent)?,
+            None => Profile {
+                name: String::new(),
+                summary: String::new(),
+                seeds: BTreeMap::new(),
+                experiments: Vec::new(),
+                bases: toml::Table::new(),
+                overrides: toml::Table::new(),
+                axes: BTreeMap::new(),
+                path: path.clone(),
+            },
+        };
+        profile.name = name.to_owned();
+        profile.path = path;
+        profile.summary = file.summary;
+        profile.seeds.extend(file.seeds);
+        if !file.experiments.is_empty() {
+            profile.experiments = file.experiments;
+        }
+        overlay(&mut profile.bases, &file.base);
+        overlay(&mut profile.overrides, &file.overrides);
+        profile.axes.extend(file.levels);
+        Ok(profile)
+    }
+
+    /// Names of all profiles, sorted.
+    pub fn names(tables: &Path) -> Vec<String> {
+        names(&tables.join("profiles"))
+    }
+
+    /// The experiments of this profile, or those of `only` among them.
+    ///
+    /// # Errors
+    /// If a declaration is missing or malformed, or `only` names an unknown one.
+    pub fn experiments(
+        &self,
+        tables: &Path,
+        only: &[String],
+    ) -> Result<Vec<Experiment>, ProfileError> {
+        let known = names(tables);
+        let unknown = |name: &String, wanted_by: &str| ProfileError::UnknownExperiment {
+            name: name.clone(),
+            wanted_by: wanted_by.to_owned(),
+            known: known.join(", "),
+        };
+        if let Some(name) = only.iter().find(|name| !known.contains(name)) {
+            return Err(unknown(name, "--only"));
+        }
+        if let Some(name) = self.experiments.iter().find(|name| !known.contains(name)) {
+            return Err(unknown(name, &self.path.display().to_string()));
+        }
+        let wanted: Vec<&String> =
+            if only.is_empty() { self.experiments.iter().collect() } else { only.iter().collect() };
+        wanted.into_iter().map(|id| self.experiment(tables, id)).collect()
+    }
+
+    fn experiment(&self, tables: &Path, id: &str) -> Result<Experiment, ProfileError> {
+        let path = tables.join(format!("{id}.toml"));
+        let mut experiment: Experiment = parse(&path)?;
+        experiment.id = id.to_owned();
+        let problem = |problem: String| ProfileError::Parse { path: path.clone(), problem };
+        for (axis, wanted) in self.axes.get(id).into_iter().flatten() {
+            let axis = experiment.axes.iter_mut().find(|a| &a.name == axis);
+            let axis = axis.ok_or_else(|| {
+                problem(format!("{} chooses levels of an axis that is not there", self.path.display()))
+            })?;
+            axis.levels.retain(|level| wanted.contains(&level.id));
+            if axis.levels.len() != wanted.len() {
+                let name = &axis.name;
+                return Err(problem(format!("axis '{name}' has not all of the levels {wanted:?}")));
+            }
+        }
+        if experiment.axes.iter().any(|axis| axis.levels.is_empty()) {
+            return Err(problem("an axis without levels has no cells".to_owned()));
+        }
+        if experiment.metrics.is_empty() {
+            return Err(problem("no [[metric]]: nothing would be shown".to_owned()));
+        }
+        Ok(experiment)
+    }
+
+    /// The template of one cell: the base, the profile's changes for this experiment, then
+    /// those of the cell's levels in the order of the axes.
+    ///
+    /// # Errors
+    /// If a field is unknown or has the wrong type.
+    pub fn template(
+        &self,
+        experiment: &Experiment,
+        levels: &[&Level],
+    ) -> Result<Template, ProfileError> {
+        let problem = |problem: String| ProfileError::Parse {
+            path: self.path.with_file_name(format!("../{}.toml", experiment.id)),
+            problem,
+        };
+        let base = self.bases.get(&experiment.base).and_then(toml::Value::as_table);
+        let mut table = base.cloned().ok_or_else(|| {
+            problem(format!("profile '{}' has no [base.{}]", self.name, experiment.base))
+        })?;
+        let changes = self.overrides.get(&experiment.id).and_then(toml::Value::as_table);
+        let dotted = changes.into_iter().flatten().chain(levels.iter().flat_map(|l| &l.set));
+        for (path, value) in dotted {
+            set(&mut table, path, value.clone()).map_err(problem)?;
+        }
+        table.try_into().map_err(|e: toml::de::Error| problem(e.to_string().trim_end().to_owned()))
+    }
+
+    /// Number of seeds of an experiment's base.
+    pub fn seed_count(&self, experiment: &Experiment) -> u32 {
+        self.seeds.get(&experiment.base).copied().unwrap_or(3)
+    }
+}

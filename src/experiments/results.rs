@@ -1,0 +1,129 @@
+//! What came out of an experiment: raw values per seed, with the runs behind them. Tables,
+//! figures and verdicts are all made from this and from nothing else.
+
+use super::Experiment;
+use crate::spec::{Key, RunSpec};
+use crate::train::metrics::{Metrics, Status};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A stored run.
+#[derive(Clone, Debug)]
+pub struct RunResult {
+    pub key: Key,
+    pub spec: RunSpec,
+    pub metrics: Metrics,
+    /// SHA-256 over final weights and metrics: equal bits, equal hash.
+    pub result_hash: String,
+    /// The run whose weights this one started from.
+    pub parent: Option<Arc<RunResult>>,
+}
+
+impl RunResult {
+    /// This run and those before it, the youngest first.
+    pub fn chain(&self) -> impl Iterator<Item = &RunResult> {
+        std::iter::successors(Some(self), |run| run.parent.as_deref())
+    }
+
+    /// Why no verdict may rest on this run, if so: it or one before it did not memorize, or
+    /// diverged.
+    pub fn poison(&self) -> Option<String> {
+        self.chain().find_map(|run| {
+            let trouble = match run.metrics.status {
+                Status::Finished => return None,
+                Status::NotMemorized => "did not memorize its training set",
+                Status::Diverged => "diverged",
+            };
+            Some(format!("run {} (seed {}) {trouble}", run.key.short(), run.spec.seed))
+        })
+    }
+}
+
+/// What a measurement of a run's final weights gives.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    /// Named numbers.
+    pub values: BTreeMap<String, f64>,
+    /// Named rows of numbers, for figures.
+    #[serde(default)]
+    pub series: BTreeMap<String, Vec<f64>>,
+}
+
+/// One seed of one cell.
+#[derive(Clone, Debug)]
+pub struct SeedResult {
+    pub seed: u64,
+    pub key: Key,
+    /// `None` if the run is not in the store.
+    pub run: Option<Arc<RunResult>>,
+    /// Values by metric name: those of the experiment's metrics that are there.
+    pub values: BTreeMap<String, f64>,
+    /// Outputs of the experiment's measurements, by the name of the measurement.
+    pub measured: BTreeMap<String, Measured>,
+}
+
+/// One cell of an experiment's grid over all its seeds.
+#[derive(Clone, Debug)]
+pub struct CellResult {
+    /// Level of each axis, in the order of the axes: indices into `Experiment::axes[i].levels`.
+    pub levels: Vec<usize>,
+    /// In the order of seeds.
+    pub seeds: Vec<SeedResult>,
+}
+
+impl CellResult {
+    /// `(seed, value)` of every run that is there and has the metric.
+    pub fn samples(&self, metric: &str) -> Vec<(u64, f64)> {
+        let value = |s: &SeedResult| s.values.get(metric).map(|&v| (s.seed, v));
+        self.seeds.iter().filter_map(value).collect()
+    }
+
+    /// The values of [`CellResult::samples`].
+    pub fn values(&self, metric: &str) -> Vec<f64> {
+        self.samples(metric).into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// Why no verdict may rest on this cell, one sentence a run.
+    pub fn poison(&self) -> Vec<String> {
+        self.seeds.iter().filter_map(|s| s.run.as_ref()?.poison()).collect()
+    }
+}
+
+/// All cells of an experiment, in the order of the grid (last axis fastest).
+#[derive(Clone, Debug)]
+pub struct ExperimentResult {
+    pub experiment: Experiment,
+    pub cells: Vec<CellResult>,
+}
+
+impl ExperimentResult {
+    /// The cell whose levels have these ids, by axis name; axes that are not named must
+    /// have one level.
+    pub fn cell(&self, wanted: &BTreeMap<String, String>) -> Option<&CellResult> {
+        self.cells.iter().find(|cell| {
+            let mut places = self.experiment.axes.iter().zip(&cell.levels);
+            places.all(|(axis, &level)| match wanted.get(&axis.name) {
+                Some(id) => &axis.levels[level].id == id,
+                None => axis.levels.len() == 1,
+            })
+        })
+    }
+
+    /// `init=random optimizer=vanilla`: the cell's name in files and messages.
+    pub fn cell_name(&self, cell: &CellResult) -> String {
+        let part = |(axis, &level): (&super::Axis, &usize)| {
+            format!("{}={}", axis.name, axis.levels[level].id)
+        };
+        let parts: Vec<String> = self.experiment.axes.iter().zip(&cell.levels).map(part).collect();
+        parts.join(" ")
+    }
+
+    /// Cell labels for people: `Adversarial, SOTA SGD`.
+    pub fn cell_label(&self, cell: &CellResult) -> String {
+        let part = |(axis, &level): (&super::Axis, &usize)| axis.levels[level].label.clone();
+        let parts: Vec<String> = self.experiment.axes.iter().zip(&cell.levels).map(part).collect();
+        parts.join(", ")
+    }
+}

@@ -1,0 +1,25 @@
+//! Reproducibility artifact and verification harness for "Bad Global Minima Exist and SGD
+//! Can Reach Them" (Liu, Papailiopoulos, Achlioptas; NeurIPS 2020).
+//!
+//! The way of the data: `spec -> key -> (stored? | train -> measure -> store) -> aggregate
+//! over seeds -> table / figure -> compare with expected and published -> verdicts ->
+//! report`. Modules are floors; each imports only what is listed after it.
+
+pub mod augment;
+pub mod cli;
+pub mod corrupt;
+pub mod data;
+pub mod experiments;
+pub mod measure;
+pub mod models;
+pub mod optim;
+pub mod planted;
+#[path = "report_stub.rs"]
+pub mod report;
+pub mod rng;
+pub mod schedule;
+pub mod spec;
+pub mod store;
+pub mod torch;
+pub mod train;
+pub mod verify;

@@ -1,0 +1,212 @@
+//! Layers and their initial weights.
+
+use super::{InitialWeights, Named};
+use crate::planted;
+use crate::rng::{Purpose, Stream, name_index};
+use crate::spec::NetworkSpec;
+use tch::{Device, Kind, Tensor};
+
+/// How a network is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mode {
+    /// BatchNorm uses the batch and updates its running statistics.
+    Train,
+    /// BatchNorm uses its running statistics.
+    Eval,
+    /// Every weight `w` is replaced by `|w|^p`, BatchNorm by the affine map it is in
+    /// evaluation mode: the sum of the outputs for an input of ones is then the p-th power
+    /// of the path norm (Neyshabur et al. 2015).
+    Path { p: f64 },
+}
+
+/// PyTorch: `nn.BatchNorm2d(...).eps` and `.momentum`.
+pub(super) const BATCH_NORM_EPS: f64 = 1e-5;
+const BATCH_NORM_MOMENTUM: f64 = 0.1;
+
+/// How a weight starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Init {
+    /// Uniform in `±1/sqrt(fan_in)`: PyTorch's default for convolutions and linear layers
+    /// (`kaiming_uniform_(a=sqrt(5))` gives the bound sqrt(6 / ((1 + 5) fan_in))).
+    FanIn(i64),
+    /// Normal with standard deviation `sqrt(2 / (k * k * out))` (the authors' DenseNet).
+    HeOut { kernel: i64, out: i64 },
+    Constant(f32),
+}
+
+/// Collects parameters and buffers under their names while a network is put together.
+pub(super) struct Builder {
+    initial: InitialWeights,
+    device: Device,
+    batch_norm: bool,
+    parameters: Vec<Named>,
+    buffers: Vec<Named>,
+}
+
+impl Builder {
+    pub fn new(spec: &NetworkSpec, initial: InitialWeights, device: Device) -> Self {
+        let (parameters, buffers) = (Vec::new(), Vec::new());
+        Builder { initial, device, batch_norm: spec.batch_norm, parameters, buffers }
+    }
+
+    pub fn finish(self) -> (Vec<Named>, Vec<Named>) {
+        (self.parameters, self.buffers)
+    }
+
+    /// A trainable tensor whose values depend on the seed and its name alone.
+    fn parameter(&mut self, name: String, size: &[i64], init: Init) -> Tensor {
+        let count = size.iter().product::<i64>() as usize;
+        let mut stream =
+            Stream::open(self.initial.seed, Purpose::InitialWeights, &[name_index(&name)]);
+        let scale = self.initial.scale as f32;
+        let values: Vec<f32> = match init {
+            Init::Constant(value) => vec![value * scale; count],
+            Init::FanIn(fan_in) => {
+                let bound = (1.0 / (fan_in as f64).sqrt()) as f32;
+                (0..count).map(|_| (2.0 * stream.unit_f32() - 1.0) * bound * scale).collect()
+            }
+            Init::HeOut { kernel, out } => {
+                let std = (2.0 / (kernel * kernel * out) as f64).sqrt();
+                (0..count).map(|_| (stream.normal() * std) as f32 * scale).collect()
+            }
+        };
+        let tensor = Tensor::from_slice(&values).view(size).to_device(self.device);
+        // Convolutions work on channels-last memory throughout.
+        let tensor = if size.len() == 4 { channels_last(&tensor) } else { tensor };
+        let tensor = tensor.set_requires_grad(true);
+        self.parameters.push(Named { name, tensor: tensor.shallow_clone() });
+        tensor
+    }
+
+    fn buffer(&mut self, name: String, size: i64, value: f64) -> Tensor {
+        let tensor = Tensor::full([size], value, (Kind::Float, self.device));
+        self.buffers.push(Named { name, tensor: tensor.shallow_clone() });
+        tensor
+    }
+
+    pub fn linear(&mut self, name: &str, inputs: i64, outputs: i64) -> Linear {
+        let init = Init::FanIn(inputs);
+        Linear {
+            weight: self.parameter(format!("{name}.weight"), &[outputs, inputs], init),
+            bias: self.parameter(format!("{name}.bias"), &[outputs], init),
+        }
+    }
+
+    /// A convolution; it carries a bias if `shape.bias` or where no BatchNorm follows.
+    pub fn conv(&mut self, name: &str, shape: ConvShape) -> Conv {
+        let ConvShape { inputs, outputs, kernel, .. } = shape;
+        let fan_in = Init::FanIn(inputs * kernel * kernel);
+        let init = if shape.he_out { Init::HeOut { kernel, out: outputs } } else { fan_in };
+        let weight =
+            self.parameter(format!("{name}.weight"), &[outputs, inputs, kernel, kernel], init);
+        let bias = (shape.bias || !self.batch_norm)
+            .then(|| self.parameter(format!("{name}.bias"), &[outputs], fan_in));
+        Conv { weight, bias, stride: shape.stride, padding: shape.padding }
+    }
+
+    /// BatchNorm over `channels`, or nothing in a network without.
+    pub fn norm(&mut self, name: &str, channels: i64) -> Norm {
+        Norm(self.batch_norm.then(|| BatchNorm {
+            weight: self.parameter(format!("{name}.weight"), &[channels], Init::Constant(1.0)),
+            bias: self.parameter(format!("{name}.bias"), &[channels], Init::Constant(0.0)),
+            mean: self.buffer(format!("{name}.running_mean"), channels, 0.0),
+            variance: self.buffer(format!("{name}.running_var"), channels, 1.0),
+        }))
+    }
+}
+
+/// The same values in channels-last memory order.
+pub(super) fn channels_last(tensor: &Tensor) -> Tensor {
+    tensor.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}
+
+/// `tensor`, or `|tensor|^p` when path norms are computed.
+fn effective(tensor: &Tensor, mode: Mode) -> Tensor {
+    match mode {
+        Mode::Path { p } => tensor.abs().pow_tensor_scalar(p),
+        Mode::Train | Mode::Eval => tensor.shallow_clone(),
+    }
+}
+
+/// `y = x W^T + b`.
+pub(super) struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    pub fn forward(&self, input: &Tensor, mode: Mode) -> Tensor {
+        input.linear(&effective(&self.weight, mode), Some(&effective(&self.bias, mode)))
+    }
+}
+
+/// Shape of a square convolution.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConvShape {
+    pub inputs: i64,
+    pub outputs: i64,
+    pub kernel: i64,
+    pub stride: i64,
+    pub padding: i64,
+    /// Carry a bias even if BatchNorm follows.
+    pub bias: bool,
+    /// Start from [`Init::HeOut`] instead of [`Init::FanIn`].
+    pub he_out: bool,
+}
+
+impl ConvShape {
+    /// A convolution that keeps height and width at stride 1, without bias.
+    pub fn same(inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Self {
+        let padding = kernel / 2;
+        ConvShape { inputs, outputs, kernel, stride, padding, bias: false, he_out: false }
+    }
+}
+
+/// A two-dimensional convolution.
+pub(super) struct Conv {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    stride: i64,
+    padding: i64,
+}
+
+impl Conv {
+    pub fn forward(&self, input: &Tensor, mode: Mode) -> Tensor {
+        let bias = self.bias.as_ref().map(|bias| effective(bias, mode));
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        input.conv2d(&effective(&self.weight, mode), bias.as_ref(), stride, padding, [1, 1], 1)
+    }
+}
+
+struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+}
+
+/// BatchNorm, or the identity in a network without.
+pub(super) struct Norm(Option<BatchNorm>);
+
+impl Norm {
+    pub fn forward(&self, input: &Tensor, mode: Mode) -> Tensor {
+        let Some(norm) = &self.0 else { return input.shallow_clone() };
+        if let Mode::Path { p } = mode {
+            let slope = &norm.weight / (&norm.variance + BATCH_NORM_EPS).sqrt();
+            let offset = &norm.bias - &norm.mean * &slope;
+            let column = |t: Tensor| t.abs().pow_tensor_scalar(p).view([1, -1, 1, 1]);
+            return input * column(slope) + column(offset);
+        }
+        let batch_statistics = mode == Mode::Train || planted::batch_norm_always_training();
+        input.batch_norm(
+            Some(&norm.weight),
+            Some(&norm.bias),
+            Some(&norm.mean),
+            Some(&norm.variance),
+            batch_statistics,
+            BATCH_NORM_MOMENTUM,
+            BATCH_NORM_EPS,
+            true,
+        )
+    }
+}

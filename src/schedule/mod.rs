@@ -1,0 +1,165 @@
+//! Runs jobs side by side on one machine, parents before children, each in a process of its
+//! own with one thread: one that dies takes no other along.
+
+pub mod worker;
+
+use crate::experiments::{Plan, PlannedRun};
+use crate::spec::Key;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Times that a run that failed is tried again, from its last checkpoint.
+pub const RETRIES: u32 = 2;
+
+/// Does one run; in tests, pretends to.
+pub trait Executor: Sync {
+    /// Makes the run and its measurements; `progress` is told (epoch, most epochs).
+    ///
+    /// # Errors
+    /// Why it failed, in words.
+    fn execute(
+        &self,
+        key: &Key,
+        run: &PlannedRun,
+        progress: &dyn Fn(u32, u32),
+    ) -> Result<(), Failure>;
+}
+
+/// Why a run was not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Worth another try.
+    Transient(String),
+    /// Will fail again.
+    Permanent(String),
+    /// The user wants to stop.
+    Interrupted,
+}
+
+/// Is told what happens.
+pub trait Monitor: Sync {
+    fn started(&self, key: &Key, run: &PlannedRun);
+    fn progress(&self, key: &Key, epoch: u32, most: u32);
+    fn finished(&self, key: &Key);
+    fn retried(&self, key: &Key, why: &str);
+    fn failed(&self, key: &Key, why: &str);
+}
+
+/// What became of the runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub finished: usize,
+    /// Runs that failed for good, with why; runs that wait for them are named too.
+    pub failed: BTreeMap<Key, String>,
+    pub interrupted: bool,
+}
+
+struct State<'a> {
+    /// Not begun, in the order of the plan.
+    waiting: Vec<&'a Key>,
+    running: BTreeSet<&'a Key>,
+    outcome: Outcome,
+}
+
+/// Makes every run of `todo` (keys of the plan that are not in the store), at most `jobs` at
+/// a time. Runs of `plan` outside `todo` count as there.
+pub fn execute(
+    plan: &Plan,
+    todo: &BTreeSet<Key>,
+    jobs: usize,
+    executor: &dyn Executor,
+    monitor: &dyn Monitor,
+) -> Outcome {
+    let waiting = plan.order.iter().filter(|key| todo.contains(key)).collect();
+    let state =
+        Mutex::new(State { waiting, running: BTreeSet::new(), outcome: Outcome::default() });
+    let changed = Condvar::new();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| work(plan, &state, &changed, executor, monitor));
+        }
+    });
+    state.into_inner().unwrap_or_else(PoisonError::into_inner).outcome
+}
+
+fn locked<'a, 'b>(state: &'a Mutex<State<'b>>) -> MutexGuard<'a, State<'b>> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn work<'a>(
+    plan: &'a Plan,
+    state: &Mutex<State<'a>>,
+    changed: &Condvar,
+    executor: &dyn Executor,
+    monitor: &dyn Monitor,
+) {
+    loop {
+        let mut now = locked(state);
+        let key = loop {
+            if now.outcome.interrupted || now.waiting.is_empty() {
+                return;
+            }
+            match next(plan, &mut now) {
+                Some(key) => break key,
+                None if now.waiting.is_empty() => return,
+                None => now = changed.wait(now).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        now.running.insert(key);
+        drop(now);
+        let run = &plan.runs[key];
+        monitor.started(key, run);
+        let result = attempt(key, run, executor, monitor);
+        let mut now = locked(state);
+        now.running.remove(key);
+        match result {
+            Ok(()) => {
+                now.outcome.finished += 1;
+                monitor.finished(key);
+            }
+            Err(Failure::Interrupted) => now.outcome.interrupted = true,
+            Err(Failure::Transient(why) | Failure::Permanent(why)) => {
+                monitor.failed(key, &why);
+                now.outcome.failed.insert(key.clone(), why);
+            }
+        }
+        changed.notify_all();
+    }
+}
+
+/// Takes the first waiting run whose parent is there; drops those whose parent failed.
+fn next<'a>(plan: &'a Plan, now: &mut State<'a>) -> Option<&'a Key> {
+    let State { waiting, running, outcome } = now;
+    let parent = |key: &Key| plan.runs[key].parent.as_ref();
+    // Parents come before children in the order, so one pass sees whole chains.
+    waiting.retain(|key| match parent(key).filter(|p| outcome.failed.contains_key(*p)) {
+        None => true,
+        Some(parent) => {
+            let why = format!("starts from run {}, which failed", parent.short());
+            outcome.failed.insert((*key).clone(), why);
+            false
+        }
+    });
+    let pending: BTreeSet<&Key> = waiting.iter().chain(running.iter()).copied().collect();
+    let ready = waiting.iter().position(|key| parent(key).is_none_or(|p| !pending.contains(p)))?;
+    Some(waiting.remove(ready))
+}
+
+fn attempt(
+    key: &Key,
+    run: &PlannedRun,
+    executor: &dyn Executor,
+    monitor: &dyn Monitor,
+) -> Result<(), Failure> {
+    let mut tries = 0;
+    loop {
+        let progress = |epoch, most| monitor.progress(key, epoch, most);
+        match executor.execute(key, run, &progress) {
+            Err(Failure::Transient(why)) if tries < RETRIES => {
+                tries += 1;
+                monitor.retried(key, &why);
+            }
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Values that a spec may not have, checked once when it comes in.
+
+use super::*;
+
+/// A field with an impossible value.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("{field} = {value}: {problem}")]
+pub struct SpecError {
+    /// Dotted path of the field, as in a spec file.
+    pub field: String,
+    pub value: String,
+    /// What is wrong with it and what would be right.
+    pub problem: String,
+}
+
+fn refuse(field: &str, value: impl ToString, problem: &str) -> SpecError {
+    SpecError { field: field.to_owned(), value: value.to_string(), problem: problem.to_owned() }
+}
+
+/// Ok if `good`, else an error for `field`.
+fn ensure(good: bool, field: &str, value: impl ToString, problem: &str) -> Result<(), SpecError> {
+    if good { Ok(()) } else { Err(refuse(field, value, problem)) }
+}
+
+fn positive(field: &str, value: u32) -> Result<(), SpecError> {
+    ensure(value > 0, field, value, "must be at least 1")
+}
+
+fn ratio(field: &str, value: f64) -> Result<(), SpecError> {
+    ensure((0.0..=1.0).contains(&value), field, value, "must be between 0 and 1")
+}
+
+fn above_zero(field: &str, value: f64) -> Result<(), SpecError> {
+    ensure(value > 0.0 && value.is_finite(), field, value, "must be a number above 0")
+}
+
+fn not_negative(field: &str, value: f64) -> Result<(), SpecError> {
+    ensure(value >= 0.0 && value.is_finite(), field, value, "must be 0 or a number above it")
+}
+
+impl RunSpec {
+    /// Checks every field of this spec and of its parents.
+    ///
+    /// # Errors
+    /// The first field with an impossible value, by its dotted path.
+    pub fn check(&self) -> Result<(), SpecError> {
+        self.check_data()?;
+        positive("network.width", self.network.width)?;
+        self.check_train()?;
+        match &self.start {
+            Start::Random { scale } => above_zero("start.random.scale", *scale),
+            Start::Run(parent) => {
+                ensure(
+                    parent.network == self.network,
+                    "start.run.network",
+                    format!("{:?}", parent.network.arch),
+                    "must be the network of the run that starts from it",
+                )?;
+                parent
+                    .check()
+                    .map_err(|e| SpecError { field: format!("start.run.{}", e.field), ..e })
+            }
+        }
+    }
+
+    fn check_data(&self) -> Result<(), SpecError> {
+        match &self.data {
+            DataSpec::Images(images) => {
+                positive("data.images.pool", images.pool)?;
+                ensure(
+                    self.network.arch != Arch::Mlp || self.network.batch_norm == false,
+                    "network.batch_norm",
+                    true,
+                    "the MLP has no BatchNorm; write false",
+                )?;
+                ensure(
+                    images.evaluate_on == EvaluateOn::Test || images.train > 0,
+                    "data.images.train",
+                    images.train,
+                    "a validation split needs a number of training images to leave out the rest",
+                )
+            }
+            DataSpec::Toy(toy) => {
+                positive("data.toy.points_per_class", toy.points_per_class)?;
+                above_zero("data.toy.std", toy.std)?;
+                ensure(
+                    self.network.arch == Arch::Mlp,
+                    "network.arch",
+                    format!("{:?}", self.network.arch),
+                    "the toy has points, not images: only the mlp takes them",
+                )
+            }
+        }
+    }
+
+    fn check_train(&self) -> Result<(), SpecError> {
+        let train = &self.train;
+        let is_toy = matches!(self.data, DataSpec::Toy(_));
+        if let Some(corruption) = &train.corruption {
+            positive("train.corruption.replication", corruption.replication)?;
+            ratio("train.corruption.zero_out", corruption.zero_out)?;
+            ratio("train.corruption.random_labels", corruption.random_labels)?;
+            ensure(
+                !is_toy || corruption.zero_out == 0.0,
+                "train.corruption.zero_out",
+                corruption.zero_out,
+                "a toy point has no pixels to zero; write 0",
+            )?;
+        }
+        if let Some(augmentation) = &train.augmentation {
+            ratio("train.augmentation.flip", augmentation.flip)?;
+            ensure(
+                augmentation.crop_padding <= 64,
+                "train.augmentation.crop_padding",
+                augmentation.crop_padding,
+                "must be at most 64 pixels",
+            )?;
+            ensure(
+                !is_toy,
+                "train.augmentation",
+                "set",
+                "toy points cannot be cropped; use train.noise_copies",
+            )?;
+        }
+        if let Some(noise) = &train.noise_copies {
+            positive("train.noise_copies.copies", noise.copies)?;
+            not_negative("train.noise_copies.std", noise.std)?;
+            ensure(
+                is_toy,
+                "train.noise_copies",
+                "set",
+                "only the toy takes noisy copies; images use train.augmentation",
+            )?;
+        }
+        positive("train.batch_size", train.batch_size)?;
+        above_zero("train.learning_rate", train.learning_rate)?;
+        match train.optimizer {
+            Optimizer::Sgd { momentum, weight_decay } => {
+                ensure(
+                    (0.0..1.0).contains(&momentum),
+                    "train.optimizer.sgd.momentum",
+                    momentum,
+                    "must be at least 0 and below 1",
+                )?;
+                not_negative("train.optimizer.sgd.weight_decay", weight_decay)?;
+            }
+            Optimizer::Adam { weight_decay } => {
+                not_negative("train.optimizer.adam.weight_decay", weight_decay)?
+            }
+        }
+        self.check_schedule()?;
+        positive("train.evaluate_every", train.evaluate_every)
+    }
+
+    fn check_schedule(&self) -> Result<(), SpecError> {
+        match &self.train.schedule {
+            Schedule::Constant => {}
+            Schedule::MultiStep { milestones, gamma } => {
+                above_zero("train.schedule.multi_step.gamma", *gamma)?;
+                ensure(
+                    milestones.is_sorted_by(|a, b| a < b),
+                    "train.schedule.multi_step.milestones",
+                    format!("{milestones:?}"),
+                    "must be increasing epochs",
+                )?;
+            }
+            Schedule::Plateau { patience, factor } => {
+                positive("train.schedule.plateau.patience", *patience)?;
+                above_zero("train.schedule.plateau.factor", *factor)?;
+            }
+        }
+        match self.train.stop {
+            Stop::Epochs(epochs) => positive("train.stop.epochs", epochs),
+            Stop::Memorized { max_epochs, check_from } => {
+                positive("train.stop.memorized.max_epochs", max_epochs)?;
+                ensure(
+                    (0.0..=100.0).contains(&check_from),
+                    "train.stop.memorized.check_from",
+                    check_from,
+                    "must be a percentage between 0 and 100",
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The name of every file of a store.
+
+use crate::spec::Key;
+use std::path::{Path, PathBuf};
+
+pub const SPEC: &str = "spec.json";
+pub const METRICS: &str = "metrics.json";
+pub const WEIGHTS: &str = "weights.safetensors";
+pub const ENVIRONMENT: &str = "environment.json";
+pub const MANIFEST: &str = "manifest.json";
+const CHECKPOINT: &str = "checkpoint.safetensors";
+const LOG: &str = "log.txt";
+
+/// Weights kept after an epoch.
+pub fn snapshot(epoch: u32) -> String {
+    format!("snapshot-{epoch:05}.safetensors")
+}
+
+/// Folder of a finished run.
+pub fn run(root: &Path, key: &Key) -> PathBuf {
+    root.join(key.as_str())
+}
+
+/// Folder of an unfinished run.
+pub fn partial(root: &Path, key: &Key) -> PathBuf {
+    root.join(format!("{key}.partial"))
+}
+
+/// State of an unfinished run.
+pub fn checkpoint(root: &Path, key: &Key) -> PathBuf {
+    partial(root, key).join(CHECKPOINT)
+}
+
+/// What an unfinished run's process wrote to standard error.
+pub fn log(root: &Path, key: &Key) -> PathBuf {
+    partial(root, key).join(LOG)
+}
+
+/// Spec that an unfinished run was begun with.
+pub fn partial_spec(root: &Path, key: &Key) -> PathBuf {
+    partial(root, key).join(SPEC)
+}
+
+/// Lock of a run.
+pub fn lock(root: &Path, key: &Key) -> PathBuf {
+    root.join(format!("{key}.lock"))
+}
+
+/// Where a run is put together before it is renamed to its place.
+pub fn staging(root: &Path, key: &Key) -> PathBuf {
+    root.join(format!("{key}.staging-{}", std::process::id()))
+}
+
+/// Where damaged runs are kept for a look at them.
+pub fn damaged(root: &Path, key: &Key, number: u32) -> PathBuf {
+    root.join("damaged").join(format!("{key}-{number}"))
+}
+
+/// A measurement of a run's final weights.
+pub fn measurement(root: &Path, key: &Key, measurement: &str) -> PathBuf {
+    root.join("measured").join(key.as_str()).join(format!("{measurement}.json"))
+}

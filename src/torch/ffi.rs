@@ -1,0 +1,157 @@
+//! Calls into `shim.cpp`. All `unsafe` code of the crate is in this file.
+#![allow(unsafe_code)]
+
+use super::TorchError;
+use std::ffi::{CStr, c_char};
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+unsafe extern "C" {
+    fn bgm_free(message: *mut c_char);
+    fn bgm_set_numerics(allow_tf32: bool) -> *mut c_char;
+    fn bgm_cpu_capability() -> *mut c_char;
+    fn bgm_sgd_step(
+        parameters: *const *const C_tensor,
+        gradients: *const *const C_tensor,
+        momenta: *const *const C_tensor,
+        count: usize,
+        learning_rate: f64,
+        momentum: f64,
+        weight_decay: f64,
+        first_step: bool,
+    ) -> *mut c_char;
+    fn bgm_adam_step(
+        parameters: *const *const C_tensor,
+        gradients: *const *const C_tensor,
+        first_moments: *const *const C_tensor,
+        second_moments: *const *const C_tensor,
+        steps: *const *const C_tensor,
+        count: usize,
+        learning_rate: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        epsilon: f64,
+    ) -> *mut c_char;
+}
+
+/// Takes over a message that the shim allocated; `None` for null.
+fn take(message: *mut c_char) -> Option<String> {
+    if message.is_null() {
+        return None;
+    }
+    // SAFETY: the shim returns null or a NUL-terminated string made by strdup, which is
+    // copied here and then freed exactly once.
+    unsafe {
+        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+        bgm_free(message);
+        Some(text)
+    }
+}
+
+fn outcome(message: *mut c_char) -> Result<(), TorchError> {
+    take(message).map_or(Ok(()), |text| Err(TorchError::Call(text)))
+}
+
+pub(super) fn set_numerics(allow_tf32: bool) -> Result<(), String> {
+    // SAFETY: no pointers are passed.
+    take(unsafe { bgm_set_numerics(allow_tf32) }).map_or(Ok(()), Err)
+}
+
+pub(super) fn cpu_capability() -> String {
+    // SAFETY: no pointers are passed.
+    take(unsafe { bgm_cpu_capability() }).unwrap_or_default()
+}
+
+/// Loads a shared library for good, with its symbols visible to all.
+pub(super) fn load_library(name: &str) -> Result<(), String> {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    // SAFETY: the library is libtorch's own; its initializers register kernels and have no
+    // precondition. It is never unloaded.
+    match unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) } {
+        Ok(library) => {
+            std::mem::forget(library);
+            Ok(())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn pointers(tensors: &[Tensor]) -> Vec<*const C_tensor> {
+    tensors.iter().map(Tensor::as_ptr).collect()
+}
+
+/// One step of `torch.optim.SGD` on all parameters at once, in place: momentum buffers are
+/// set to the gradient on the first step and updated afterwards, no dampening, no Nesterov.
+/// The gradients are consumed: weight decay is added to them.
+///
+/// # Errors
+/// If libtorch refuses the tensors.
+pub fn sgd_step(
+    parameters: &[Tensor],
+    gradients: &[Tensor],
+    momenta: &[Tensor],
+    (learning_rate, momentum, weight_decay): (f64, f64, f64),
+    first_step: bool,
+) -> Result<(), TorchError> {
+    assert_eq!(parameters.len(), gradients.len());
+    assert!(momentum == 0.0 || momenta.len() == parameters.len());
+    let (p, g, m) = (pointers(parameters), pointers(gradients), pointers(momenta));
+    // SAFETY: the arrays hold `p.len()` live tensors each (the momenta are not read when
+    // momentum is 0), and outlive the call.
+    outcome(unsafe {
+        bgm_sgd_step(
+            p.as_ptr(),
+            g.as_ptr(),
+            m.as_ptr(),
+            p.len(),
+            learning_rate,
+            momentum,
+            weight_decay,
+            first_step,
+        )
+    })
+}
+
+/// Running moments of Adam, one tensor a parameter, and the step count of each (`[]`, `f32`).
+pub struct AdamMoments<'a> {
+    pub first: &'a [Tensor],
+    pub second: &'a [Tensor],
+    pub steps: &'a [Tensor],
+}
+
+/// One step of `torch.optim.Adam` (betas 0.9 and 0.999, epsilon 1e-8) on all parameters, in
+/// place. `steps` must already count this step.
+///
+/// # Errors
+/// If libtorch refuses the tensors.
+pub fn adam_step(
+    parameters: &[Tensor],
+    gradients: &[Tensor],
+    moments: &AdamMoments<'_>,
+    learning_rate: f64,
+    weight_decay: f64,
+) -> Result<(), TorchError> {
+    for side in [gradients, moments.first, moments.second, moments.steps] {
+        assert_eq!(parameters.len(), side.len());
+    }
+    let (p, g) = (pointers(parameters), pointers(gradients));
+    let (first, second) = (pointers(moments.first), pointers(moments.second));
+    let steps = pointers(moments.steps);
+    // SAFETY: the five arrays hold `p.len()` live tensors each and outlive the call.
+    outcome(unsafe {
+        bgm_adam_step(
+            p.as_ptr(),
+            g.as_ptr(),
+            first.as_ptr(),
+            second.as_ptr(),
+            steps.as_ptr(),
+            p.len(),
+            learning_rate,
+            0.9,
+            0.999,
+            weight_decay,
+            1e-8,
+        )
+    })
+}

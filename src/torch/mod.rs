@@ -1,0 +1,133 @@
+//! The one place that touches libtorch's global state, and the only `unsafe` code.
+
+mod ffi;
+
+pub use ffi::{AdamMoments, adam_step, sgd_step};
+
+use std::path::Path;
+use std::sync::OnceLock;
+use tch::Device;
+
+/// What libtorch refused to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TorchError {
+    #[error("libtorch: {0}")]
+    Call(String),
+    #[error(transparent)]
+    Tch(#[from] tch::TchError),
+    #[error("device '{0}' is not to be had here: {1}; use --device cpu, or see `bgm doctor`")]
+    Device(String, String),
+}
+
+/// How 32-bit matrix products are computed on a GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// All bits of `f32`.
+    #[default]
+    Strict,
+    /// TensorFloat-32: 10 bits of mantissa in products, on Ampere and later.
+    Tf32,
+}
+
+/// Prepares libtorch for deterministic work in this process: one thread, no algorithm
+/// search, deterministic kernels only.
+///
+/// # Errors
+/// If libtorch refuses one of the switches.
+pub fn initialize(precision: Precision) -> Result<(), TorchError> {
+    static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+    DONE.get_or_init(|| {
+        tch::set_num_threads(1);
+        tch::set_num_interop_threads(1);
+        ffi::set_numerics(precision == Precision::Tf32)
+    })
+    .clone()
+    .map_err(TorchError::Call)
+}
+
+/// Resolves `auto`, `cpu` or `cuda:N`. On a machine with an NVIDIA driver, libtorch's CUDA
+/// half is loaded first: the linker drops it, since nothing here refers to it by name.
+///
+/// # Errors
+/// If the device is unknown or absent.
+pub fn device(name: &str) -> Result<Device, TorchError> {
+    let refuse = |why: &str| TorchError::Device(name.to_owned(), why.to_owned());
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        "auto" => Ok(if driver_present() && load_cuda().is_ok() && tch::Cuda::is_available() {
+            Device::Cuda(0)
+        } else {
+            Device::Cpu
+        }),
+        _ => {
+            let index = name.strip_prefix("cuda:").and_then(|n| n.parse::<usize>().ok());
+            let index = index.ok_or_else(|| refuse("the choices are auto, cpu, cuda:0, cuda:1, ..."))?;
+            if !driver_present() {
+                return Err(refuse("there is no NVIDIA driver"));
+            }
+            load_cuda().map_err(|e| refuse(&e))?;
+            if (index as i64) < tch::Cuda::device_count() {
+                Ok(Device::Cuda(index))
+            } else {
+                Err(refuse("libtorch sees no such GPU"))
+            }
+        }
+    }
+}
+
+fn driver_present() -> bool {
+    Path::new("/dev/nvidiactl").exists() || Path::new("/dev/nvidia0").exists()
+}
+
+fn load_cuda() -> Result<(), String> {
+    static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
+    LOADED.get_or_init(|| ffi::load_library("libtorch_cuda.so")).clone()
+}
+
+/// What bits depend on at determinism level D1: the same on two machines means that they
+/// give the same bits.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Platform {
+    /// Version of libtorch that tch was built against.
+    pub libtorch: String,
+    /// Processor (vendor, family, model, stepping and widest vector unit) or GPU.
+    pub device: String,
+}
+
+/// The platform that `device` gives runs on.
+pub fn platform(device: Device) -> Platform {
+    let model = match device {
+        Device::Cuda(index) => std::fs::read_dir("/proc/driver/nvidia/gpus")
+            .ok()
+            .and_then(|gpus| gpus.filter_map(Result::ok).nth(index))
+            .and_then(|gpu| std::fs::read_to_string(gpu.path().join("information")).ok())
+            .and_then(|text| field(&text, "Model:"))
+            .unwrap_or_else(|| "NVIDIA GPU".to_owned()),
+        _ => cpu_model(),
+    };
+    Platform { libtorch: LIBTORCH_VERSION.to_owned(), device: model }
+}
+
+/// The libtorch release that tch 0.24.0 is written for.
+pub const LIBTORCH_VERSION: &str = "2.11.0";
+
+fn cpu_model() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let get = |name: &str| field(&info, name).unwrap_or_else(|| "?".to_owned());
+    format!(
+        "{} ({}, family {}, model {}, stepping {}, {})",
+        get("model name"),
+        get("vendor_id"),
+        get("cpu family"),
+        get("model\t"),
+        get("stepping"),
+        ffi::cpu_capability()
+    )
+}
+
+/// Value of the first line of `text` that starts with `name`, after its colon.
+fn field(text: &str, name: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}

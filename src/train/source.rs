@@ -1,0 +1,239 @@
+//! Batches: gather, corrupt, crop, flip, normalize. All of it in Rust, each example a pure
+//! function of (seed, epoch, example).
+
+use crate::augment::{self, AugmentSpec};
+use crate::corrupt::{self, CorruptionSpec, ImageShape};
+use crate::data::normalize::Normalization;
+use crate::data::toy::Points;
+use crate::data::{Catalog, DataError, ImageSet, RunImages, toy};
+use crate::models::Signature;
+use crate::planted;
+use crate::rng::{Purpose, Stream};
+use crate::spec::{DataSpec, RunSpec};
+use tch::{Device, Tensor};
+
+/// Inputs and labels of some examples, before they become tensors.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Inputs in channels-last order, `[batch, height, width, channels]` flattened.
+    pub inputs: Vec<f32>,
+    /// One class an example.
+    pub labels: Vec<i64>,
+}
+
+impl Batch {
+    /// Inputs as a channels-last tensor `[batch, channels, height, width]` and labels `[batch]`.
+    pub fn tensors(&self, signature: Signature, device: Device) -> (Tensor, Tensor) {
+        let [channels, height, width] = signature.input;
+        let inputs = Tensor::from_slice(&self.inputs)
+            .view([-1, height, width, channels])
+            .permute([0, 3, 1, 2])
+            .to_device(device);
+        (inputs, Tensor::from_slice(&self.labels).to_device(device))
+    }
+}
+
+/// Which examples a batch is drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// The training set with its augmentation for this epoch (epochs count from 1).
+    Train { epoch: u64 },
+    /// The training set as it is memorized: corrupted where the run corrupts, not augmented.
+    TrainPlain,
+    /// The images that accuracy is measured on.
+    Test,
+}
+
+/// Everything a run learns from and is tested on.
+pub struct Source {
+    seed: u64,
+    kind: SourceKind,
+    corruption: Option<CorruptionSpec>,
+}
+
+enum SourceKind {
+    Images { images: Box<RunImages>, augmentation: Option<AugmentSpec> },
+    Toy { train: Points, test: Points },
+}
+
+/// Shape of a toy point as an image.
+const POINT: ImageShape = ImageShape { channels: 2, height: 1, width: 1 };
+
+impl Source {
+    /// Loads the data of a run.
+    ///
+    /// # Errors
+    /// If files are missing, damaged or malformed.
+    pub fn open(spec: &RunSpec, catalog: &Catalog) -> Result<Source, DataError> {
+        let seed = if planted::seed_reused() { 0 } else { spec.seed };
+        let kind = match &spec.data {
+            DataSpec::Images(images) => SourceKind::Images {
+                images: Box::new(catalog.load_images(images)?),
+                augmentation: spec.train.augmentation.clone(),
+            },
+            DataSpec::Toy(toy_spec) => {
+                let mut train = toy::points(toy_spec, seed, 0);
+                if let Some(noise) = &spec.train.noise_copies {
+                    add_noise_copies(&mut train, seed, noise.copies, noise.std);
+                }
+                SourceKind::Toy { train, test: toy::points(toy_spec, seed, 1) }
+            }
+        };
+        Ok(Source { seed, kind, corruption: spec.train.corruption.clone() })
+    }
+
+    /// Seed of every stream of the run.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What the network takes and gives.
+    pub fn signature(&self) -> Signature {
+        match &self.kind {
+            SourceKind::Images { images, .. } => {
+                let ImageShape { channels, height, width } = images.train.shape;
+                Signature {
+                    input: [channels as i64, height as i64, width as i64],
+                    outputs: i64::from(images.classes),
+                }
+            }
+            SourceKind::Toy { .. } => Signature { input: [2, 1, 1], outputs: 1 },
+        }
+    }
+
+    /// How 8-bit values become inputs; toy points stay as they are.
+    pub fn normalization(&self) -> Option<&Normalization> {
+        match &self.kind {
+            SourceKind::Images { images, .. } => Some(&images.normalization),
+            SourceKind::Toy { .. } => None,
+        }
+    }
+
+    /// Training points of the toy, with the labels of the true classes.
+    pub fn toy_points(&self) -> Option<(&Points, &Points)> {
+        match &self.kind {
+            SourceKind::Images { .. } => None,
+            SourceKind::Toy { train, test } => Some((train, test)),
+        }
+    }
+
+    /// Number of examples; the training set counts every corrupted copy.
+    pub fn len(&self, split: Split) -> usize {
+        let (train, test) = match &self.kind {
+            SourceKind::Images { images, .. } => (images.train.len(), images.test.len()),
+            SourceKind::Toy { train, test } => (train.labels.len(), test.labels.len()),
+        };
+        match split {
+            Split::Test => test,
+            Split::Train { .. } | Split::TrainPlain => train * self.copies(),
+        }
+    }
+
+    /// Corrupted copies of each training image: the replication factor, or 1.
+    pub fn copies(&self) -> usize {
+        self.corruption.as_ref().map_or(1, |c| c.replication as usize)
+    }
+
+    /// Order of the training examples in one epoch.
+    pub fn order(&self, epoch: u64) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.len(Split::TrainPlain) as u32).collect();
+        Stream::open(self.seed, Purpose::Shuffle, &[epoch]).shuffle(&mut order);
+        order
+    }
+
+    /// Puts together the examples with these numbers. Training example `e` is copy
+    /// `e % R` of image `e / R`.
+    pub fn batch(&self, split: Split, examples: impl Iterator<Item = usize>) -> Batch {
+        let mut batch = Batch::default();
+        let mut scratch = Scratch::default();
+        for example in examples {
+            self.append(split, example, &mut batch, &mut scratch);
+        }
+        batch
+    }
+
+    fn append(&self, split: Split, example: usize, batch: &mut Batch, scratch: &mut Scratch) {
+        let (image, copy) = match split {
+            Split::Test => (example, 0),
+            _ => (example / self.copies(), example % self.copies()),
+        };
+        match &self.kind {
+            SourceKind::Images { images, augmentation } => {
+                let set = if split == Split::Test { &images.test } else { &images.train };
+                let shape = set.shape;
+                scratch.image.clear();
+                scratch.image.extend_from_slice(set.image(image));
+                let mut label = true_label(&set.labels, image, split);
+                if let (Some(spec), true) = (&self.corruption, split != Split::Test) {
+                    let place = (image as u64, copy as u32);
+                    let labels = (label, images.classes);
+                    label = corrupt::corrupt(spec, self.seed, place, &mut scratch.image, shape, labels);
+                }
+                let epoch = match split {
+                    Split::Train { epoch } => Some(epoch),
+                    _ if planted::augment_at_evaluation() => Some(0),
+                    _ => None,
+                };
+                let pixels = match (augmentation, epoch) {
+                    (Some(spec), Some(epoch)) => {
+                        scratch.crop.resize(shape.values(), 0);
+                        let draw = augment::draw(spec, self.seed, epoch, example as u64);
+                        let (from, to) = (&scratch.image, &mut scratch.crop);
+                        augment::apply(draw, spec.crop_padding, from, shape, to);
+                        &scratch.crop
+                    }
+                    _ => &scratch.image,
+                };
+                images.normalization.append_channels_last(pixels, &mut batch.inputs);
+                batch.labels.push(label);
+            }
+            SourceKind::Toy { train, test } => {
+                let points = if split == Split::Test { test } else { train };
+                let mut label = true_label(&points.labels, image, split);
+                if let (Some(spec), true) = (&self.corruption, split != Split::Test) {
+                    let place = (image as u64, copy as u32);
+                    label = corrupt::corrupt(spec, self.seed, place, &mut [0; 2], POINT, (label, 2));
+                }
+                batch.inputs.extend_from_slice(&points.coordinates[image]);
+                batch.labels.push(label);
+            }
+        }
+    }
+
+    /// The images behind a split, for measurements that look at pixels.
+    pub fn images(&self, split: Split) -> Option<&ImageSet> {
+        match &self.kind {
+            SourceKind::Images { images, .. } => {
+                Some(if split == Split::Test { &images.test } else { &images.train })
+            }
+            SourceKind::Toy { .. } => None,
+        }
+    }
+}
+
+/// Buffers that one batch after the other reuses.
+#[derive(Default)]
+struct Scratch {
+    image: Vec<u8>,
+    crop: Vec<u8>,
+}
+
+fn true_label(labels: &[u8], index: usize, split: Split) -> i64 {
+    let shifted = planted::labels_shifted() && split != Split::Test;
+    let index = if shifted { (index + 1) % labels.len() } else { index };
+    i64::from(labels[index])
+}
+
+/// Joins each point by `copies` of itself with Gaussian noise, drawn once for the run.
+fn add_noise_copies(points: &mut Points, seed: u64, copies: u32, std: f64) {
+    let originals = points.labels.len();
+    for copy in 0..copies {
+        for index in 0..originals {
+            let mut stream =
+                Stream::open(seed, Purpose::Augmentation, &[u64::from(copy), index as u64]);
+            let noisy = points.coordinates[index].map(|v| v + (std * stream.normal()) as f32);
+            points.coordinates.push(noisy);
+            points.labels.push(points.labels[index]);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Blessed reference values: `expected/<profile>.toml`, raw values per seed, with where and
+//! how they were made.
+
+use super::outcome::Verdict;
+use crate::torch::Platform;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What a profile's runs gave when they were blessed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    pub profile: String,
+    /// Why these values were blessed.
+    pub reason: String,
+    /// Day of the blessing, `YYYY-MM-DD`.
+    pub date: String,
+    /// Commit of the program that made the runs.
+    pub commit: String,
+    pub semantics: u32,
+    pub platform: Platform,
+    /// Blessed verdict of each claim.
+    pub verdicts: BTreeMap<String, Verdict>,
+    #[serde(default, rename = "value")]
+    pub values: Vec<ReferenceValue>,
+}
+
+/// Blessed values of one metric of one cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceValue {
+    pub experiment: String,
+    pub cell: String,
+    pub metric: String,
+    pub seeds: Vec<u64>,
+    pub values: Vec<f64>,
+}
+
+/// A reference or claims file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReferenceError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{}: {problem}", path.display())]
+    Format { path: PathBuf, problem: String },
+}
+
+/// Reads a TOML file of `expected/`.
+///
+/// # Errors
+/// If it is missing or malformed.
+pub fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ReferenceError> {
+    let io = |source| ReferenceError::Io { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(io)?;
+    toml::from_str(&text).map_err(|e| ReferenceError::Format {
+        path: path.to_owned(),
+        problem: e.to_string().trim_end().to_owned(),
+    })
+}
+
+impl Reference {
+    /// The reference of a profile below `expected`, if there is one.
+    ///
+    /// # Errors
+    /// If it is there and malformed.
+    pub fn of_profile(
+        expected: &Path,
+        profile: &str,
+    ) -> Result<Option<Reference>, ReferenceError> {
+        let path = expected.join(format!("{profile}.toml"));
+        if !path.exists() {
+            return Ok(None);
+        }
+        let reference: Reference = read(&path)?;
+        if let Some(v) = reference.values.iter().find(|v| v.seeds.len() != v.values.len()) {
+            let problem = format!(
+                "{} {} {}: {} seeds but {} values",
+                v.experiment,
+                v.cell,
+                v.metric,
+                v.seeds.len(),
+                v.values.len()
+            );
+            return Err(ReferenceError::Format { path, problem });
+        }
+        Ok(Some(reference))
+    }
+
+    /// The blessed values of one metric of one cell.
+    pub fn value(&self, experiment: &str, cell: &str, metric: &str) -> Option<&ReferenceValue> {
+        self.values
+            .iter()
+            .find(|v| v.experiment == experiment && v.cell == cell && v.metric == metric)
+    }
+}

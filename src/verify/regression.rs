@@ -1,0 +1,152 @@
+//! Is this what our reference gave? Exact where the same platform must give the same bits;
+//! elsewhere within tolerances that come from the spread of the reference seeds.
+//!
+//! Many numbers are compared at once: the rate of false alarms over a whole verification is
+//! held at [`FALSE_ALARM_RATE`] by giving each of the K comparisons a K-th of it
+//! (Bonferroni, which holds however the numbers depend on each other).
+
+use super::outcome::{RegressionOutcome, RegressionStatus};
+use super::reference::{Reference, ReferenceValue};
+use super::stats;
+use crate::experiments::Metric;
+use crate::experiments::results::{CellResult, ExperimentResult};
+use crate::torch::Platform;
+
+/// Probability that a verification of unchanged code with fresh seeds or on another platform
+/// reports any number as outside.
+pub const FALSE_ALARM_RATE: f64 = 0.05;
+/// A reference of fewer seeds gives no tolerance.
+pub const FEWEST_REFERENCE_SEEDS: usize = 3;
+/// Probability with which the shift printed as detectable is found.
+pub const POWER: f64 = 0.8;
+
+/// Compares every number of `results` that the reference has, and names those it lacks.
+pub fn compare(
+    results: &[ExperimentResult],
+    reference: &Reference,
+    platform: &Platform,
+) -> Vec<RegressionOutcome> {
+    let numbers: Vec<Number<'_>> = results.iter().flat_map(numbers).collect();
+    let comparisons = numbers.iter().filter(|n| n.reference(reference).is_some()).count();
+    let same_platform = reference.platform == *platform;
+    numbers
+        .iter()
+        .map(|number| number.compare(reference, same_platform, comparisons.max(1)))
+        .collect()
+}
+
+struct Number<'a> {
+    experiment: &'a str,
+    cell_name: String,
+    cell: &'a CellResult,
+    metric: &'a Metric,
+}
+
+fn numbers(result: &ExperimentResult) -> impl Iterator<Item = Number<'_>> {
+    let compared = || result.experiment.metrics.iter().filter(|m| m.regression);
+    result.cells.iter().flat_map(move |cell| {
+        compared().map(move |metric| Number {
+            experiment: &result.experiment.id,
+            cell_name: result.cell_name(cell),
+            cell,
+            metric,
+        })
+    })
+}
+
+impl Number<'_> {
+    fn reference<'r>(&self, reference: &'r Reference) -> Option<&'r ReferenceValue> {
+        reference.value(self.experiment, &self.cell_name, &self.metric.name)
+    }
+
+    fn compare(
+        &self,
+        reference: &Reference,
+        same_platform: bool,
+        comparisons: usize,
+    ) -> RegressionOutcome {
+        let samples = self.cell.samples(&self.metric.name);
+        let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
+        let mut outcome = RegressionOutcome {
+            experiment: self.experiment.to_owned(),
+            cell: self.cell_name.clone(),
+            metric: self.metric.name.clone(),
+            status: RegressionStatus::Missing,
+            value: (!values.is_empty()).then(|| stats::mean(&values)),
+            expected: None,
+            tolerance: None,
+            detectable: None,
+            note: String::new(),
+        };
+        let Some(blessed) = self.reference(reference) else {
+            outcome.note = "not in the reference: bless it".to_owned();
+            return outcome;
+        };
+        outcome.expected = Some(stats::mean(&blessed.values));
+        let absent = self.cell.seeds.len() - samples.len();
+        if absent > 0 {
+            outcome.note = format!("{absent} of {} runs are not there", self.cell.seeds.len());
+            return outcome;
+        }
+        let pairs: Vec<(f64, f64)> = samples
+            .iter()
+            .filter_map(|(seed, value)| {
+                let place = blessed.seeds.iter().position(|s| s == seed)?;
+                Some((*value, blessed.values[place]))
+            })
+            .collect();
+        if same_platform && pairs.len() == samples.len() {
+            let different = pairs.iter().filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+            outcome.tolerance = Some(0.0);
+            outcome.detectable = Some(0.0);
+            outcome.status =
+                if different == 0 { RegressionStatus::Exact } else { RegressionStatus::Outside };
+            if different > 0 {
+                outcome.note = format!(
+                    "{different} of {} seeds differ in their bits on the reference's own platform",
+                    pairs.len()
+                );
+            }
+            return outcome;
+        }
+        self.within(&mut outcome, blessed, &values, comparisons);
+        outcome
+    }
+
+    fn within(
+        &self,
+        outcome: &mut RegressionOutcome,
+        blessed: &ReferenceValue,
+        values: &[f64],
+        comparisons: usize,
+    ) {
+        outcome.status = RegressionStatus::TooFew;
+        if blessed.values.len() < FEWEST_REFERENCE_SEEDS || values.is_empty() {
+            outcome.note = format!(
+                "the reference has {} seeds, a tolerance needs {FEWEST_REFERENCE_SEEDS}",
+                blessed.values.len()
+            );
+            return;
+        }
+        let spread = stats::standard_deviation(&blessed.values);
+        let cap = self.metric.spread_cap(stats::mean(&blessed.values));
+        if spread > cap {
+            outcome.note = format!(
+                "the reference is refused: its seeds spread by {spread:.3}, more than {cap:.3}"
+            );
+            return;
+        }
+        let rate = FALSE_ALARM_RATE / comparisons as f64;
+        let from_seeds = stats::tolerance(&blessed.values, values.len(), rate);
+        let tolerance = from_seeds.max(self.metric.resolution);
+        let shift = stats::detectable_shift(&blessed.values, values.len(), tolerance, POWER);
+        outcome.tolerance = Some(tolerance);
+        outcome.detectable = Some(shift);
+        let difference = stats::mean(values) - stats::mean(&blessed.values);
+        outcome.status = if difference.abs() <= tolerance {
+            RegressionStatus::Within
+        } else {
+            RegressionStatus::Outside
+        };
+    }
+}
