@@ -14,7 +14,6 @@ pub mod measure;
 pub mod models;
 pub mod optim;
 pub mod planted;
-#[path = "report_stub.rs"]
 pub mod report;
 pub mod rng;
 pub mod schedule;

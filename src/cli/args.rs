@@ -103,6 +103,9 @@ pub struct Plan {
 pub struct Run {
     /// A run key (or its first digits) of any profile or of the store, or a spec file.
     pub target: String,
+    /// Save a checkpoint at the end of an epoch once this many seconds of work are unsaved.
+    #[arg(long, default_value_t = 5.0)]
+    pub checkpoint_seconds: f64,
     /// Print progress as lines of JSON on standard output.
     #[arg(long)]
     pub progress_json: bool,
@@ -155,7 +158,16 @@ pub struct Data {
 pub enum DataCommand {
     /// The data sets that there are, and which are installed.
     List,
-    /// Read a data set whole and compare it with its hashes.
+    /// Download a data set (resuming a broken download), check it, unpack and prepare it.
+    Fetch {
+        name: String,
+        /// A mirror; what it serves must have the same digest.
+        #[arg(long)]
+        url: Option<String>,
+    },
+    /// Decode an unpacked data set into one memory-mapped file a split.
+    Prepare { name: String },
+    /// Compare a data set with its hashes and measure mean and deviation.
     Check { name: String },
     /// Make a class-balanced subset of a data set.
     Subset {

@@ -55,6 +55,7 @@ enum Failure {
 fn data_code(error: &DataError) -> u8 {
     match error {
         DataError::Unknown(_) | DataError::Spec { .. } => exit::USAGE,
+        DataError::Interrupted { .. } => exit::INTERRUPTED,
         _ => exit::ENVIRONMENT,
     }
 }

@@ -8,6 +8,7 @@ use crate::store::Store;
 use crate::verify::exit;
 use std::io::Write;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
     let job = super::child::read_job(global, &options.target)?;
@@ -33,6 +34,8 @@ pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
         catalog: &catalog,
         device,
         commit: &session::commit(),
+        checkpoint_every: Duration::try_from_secs_f64(options.checkpoint_seconds)
+            .map_err(|e| Failure::Usage(format!("--checkpoint-seconds: {e}")))?,
         progress: &progress,
     };
     let (key, made) = worker::run(&job.spec, &context)?;

@@ -21,6 +21,7 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
         catalog: &catalog,
         device,
         commit: &session::commit(),
+        checkpoint_every: worker::CHECKPOINT_EVERY,
         progress: &|_, _| {},
     };
     let parent = match spec.parent() {

@@ -35,7 +35,7 @@ pub fn read_set(images: &Path, labels: &Path, classes: u32) -> Result<ImageSet, 
         return Err(DataError::format(labels, problem));
     }
     let shape = ImageShape { channels: 1, height: sizes[1], width: sizes[2] };
-    Ok(ImageSet { shape, pixels, labels: label_values })
+    Ok(ImageSet { shape, pixels: pixels.into(), labels: label_values })
 }
 
 /// Reads one file of unsigned bytes with `dimensions` dimensions.

@@ -4,6 +4,7 @@ use super::DataError;
 use crate::spec::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::io::Read;
 use std::path::Path;
 
 /// Size and hash of one file.
@@ -83,22 +84,34 @@ impl Manifest {
 /// If it cannot be read.
 pub fn hash_file(path: &Path) -> Result<(u64, String), DataError> {
     let hint = "a file that the manifest names is missing";
-    let mut file = std::fs::File::open(path).map_err(|e| DataError::io(path, e, hint))?;
-    let mut hash = Sha256::new();
-    let bytes = std::io::copy(&mut file, &mut HashWriter(&mut hash))
+    let file = std::fs::File::open(path).map_err(|e| DataError::io(path, e, hint))?;
+    let mut reader = HashingReader::new(file);
+    let bytes = std::io::copy(&mut reader, &mut std::io::sink())
         .map_err(|e| DataError::io(path, e, hint))?;
-    Ok((bytes, hex(&hash.finalize())))
+    Ok((bytes, hex(&reader.finish())))
 }
 
-struct HashWriter<'a>(&'a mut Sha256);
+/// A reader that takes the SHA-256 of what passes through it.
+pub(super) struct HashingReader<R> {
+    inner: R,
+    hash: Sha256,
+}
 
-impl std::io::Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
+impl<R> HashingReader<R> {
+    pub(super) fn new(inner: R) -> Self {
+        HashingReader { inner, hash: Sha256::new() }
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    /// Hash of everything read so far.
+    pub(super) fn finish(self) -> [u8; 32] {
+        self.hash.finalize().into()
+    }
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        Ok(count)
     }
 }

@@ -1,16 +1,30 @@
 //! Labelled images and toy points, read whole or mapped, always checked against a hash.
 
+pub mod archive;
 pub mod catalog;
+pub mod check;
+mod digest;
+pub mod fetch;
+pub mod folders;
 pub mod idx;
 pub mod manifest;
+mod map;
 pub mod normalize;
+pub mod pixels;
+pub mod prepare;
+pub mod prepared;
+pub mod progress;
+pub mod records;
+pub mod stats;
 pub mod subset;
 pub mod toy;
 
 pub use catalog::{Catalog, DatasetInfo};
+pub use pixels::Pixels;
 
 use crate::corrupt::ImageShape;
 use crate::spec::{EvaluateOn, ImageDataSpec};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// A data file that is missing, damaged or not what its name promises.
@@ -26,6 +40,28 @@ pub enum DataError {
         path.display()
     )]
     Hash { path: PathBuf, expected: String, found: String },
+    #[error(
+        "{}: digest is {found}, the published archive has {expected}; the file is damaged or \
+         another one: remove it and run `bgm data fetch`",
+        path.display()
+    )]
+    Archive { path: PathBuf, expected: String, found: String },
+    #[error(
+        "{}: has {found} bytes, expected {expected}; the file is truncated or another one: remove \
+         it, then run `bgm data fetch` and `bgm data prepare`",
+        path.display()
+    )]
+    Size { path: PathBuf, expected: u64, found: u64 },
+    #[error("{url}: {problem}")]
+    Download { url: String, problem: String },
+    #[error("{}: entry '{entry}' {problem}; nothing was unpacked", archive.display())]
+    Unpack { archive: PathBuf, entry: String, problem: String },
+    #[error("{name} cannot be downloaded by this program: {origin}")]
+    NotPublished { name: String, origin: String },
+    #[error("{}: another process is fetching or preparing this data set; wait for it", path.display())]
+    Busy { path: PathBuf },
+    #[error("interrupted; the same command goes on from here")]
+    Interrupted,
     #[error("unknown data set '{0}'; `bgm data list` names those there are")]
     Unknown(String),
     #[error("{field} = {value}: {problem}")]
@@ -42,12 +78,26 @@ impl DataError {
     }
 }
 
+/// Keeps other processes from fetching or preparing the data set in `folder`, which is made if
+/// it is not there. Ends when the file is dropped, or the process dies.
+fn lock(folder: &Path) -> Result<File, DataError> {
+    let path = folder.join(".lock");
+    let io = |e| DataError::io(&path, e, "check that the folder can be made and written to");
+    std::fs::create_dir_all(folder).map_err(io)?;
+    let file = File::create(&path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DataError::Busy { path }),
+        Err(TryLockError::Error(e)) => Err(io(e)),
+    }
+}
+
 /// 8-bit images `[count, channels, height, width]` with their classes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageSet {
     pub shape: ImageShape,
-    /// `count * shape.values()` values.
-    pub pixels: Vec<u8>,
+    /// `count * shape.values()` values; cheap to clone, and mapped where the set is large.
+    pub pixels: Pixels,
     /// `count` labels, each below the data set's number of classes.
     pub labels: Vec<u8>,
 }
@@ -69,12 +119,12 @@ impl ImageSet {
         &self.pixels[index * values..(index + 1) * values]
     }
 
-    /// Images `from..to`.
+    /// Images `from..to`, sharing the pixels.
     pub fn slice(&self, from: usize, to: usize) -> ImageSet {
         let values = self.shape.values();
         ImageSet {
             shape: self.shape,
-            pixels: self.pixels[from * values..to * values].to_vec(),
+            pixels: self.pixels.slice(from * values..to * values),
             labels: self.labels[from..to].to_vec(),
         }
     }
@@ -101,7 +151,7 @@ impl ImageSet {
                 }
             }
         }
-        ImageSet { shape, pixels, labels: self.labels.clone() }
+        ImageSet { shape, pixels: pixels.into(), labels: self.labels.clone() }
     }
 }
 
@@ -154,7 +204,9 @@ impl Catalog {
             let mut mixed = held_out.slice(first, first + test_count);
             let leak = (test_count / 2).min(train_count);
             let values = train.shape.values();
-            mixed.pixels[..leak * values].copy_from_slice(&train.pixels[..leak * values]);
+            let mut pixels = mixed.pixels.to_vec();
+            pixels[..leak * values].copy_from_slice(&train.pixels[..leak * values]);
+            mixed.pixels = pixels.into();
             mixed.labels[..leak].copy_from_slice(&train.labels[..leak]);
             mixed
         } else {
@@ -164,7 +216,7 @@ impl Catalog {
             train: train.slice(0, train_count).pooled(side),
             test: evaluated.pooled(side),
             classes: info.classes,
-            normalization: normalize::Normalization::new(info.mean, info.std),
+            normalization: self.normalization(info)?,
         })
     }
 }

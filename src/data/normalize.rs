@@ -29,6 +29,11 @@ impl Normalization {
         &self.std
     }
 
+    /// What black and white become, one value a channel each.
+    pub fn input_range(&self) -> (Vec<f32>, Vec<f32>) {
+        self.table.iter().map(|table| (table[0], table[255])).unzip()
+    }
+
     /// Appends one image, given as `[channels, height, width]`, as `[height, width, channels]`
     /// (libtorch's channels-last memory order).
     pub fn append_channels_last(&self, image: &[u8], out: &mut Vec<f32>) {

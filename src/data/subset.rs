@@ -39,12 +39,12 @@ pub fn balanced(
         chosen.push(members);
     }
     let order = (0..each).flat_map(|row| chosen.iter().map(move |members| members[row]));
-    let mut out = ImageSet { shape: set.shape, pixels: Vec::new(), labels: Vec::new() };
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for index in order {
-        out.pixels.extend_from_slice(set.image(index));
-        out.labels.push(set.labels[index]);
+        pixels.extend_from_slice(set.image(index));
+        labels.push(set.labels[index]);
     }
-    Ok(out)
+    Ok(ImageSet { shape: set.shape, pixels: pixels.into(), labels })
 }
 
 /// Writes training and test images as four IDX files and their manifest to `folder`.

@@ -50,7 +50,7 @@ pub fn aggregate(plan: &Plan, runs: &dyn Runs) -> Vec<ExperimentResult> {
     }
     plan.experiments
         .iter()
-        .map(|(experiment, cells)| ExperimentResult {
+        .map(|(experiment, cells)| with_gaps(ExperimentResult {
             experiment: experiment.clone(),
             cells: cells
                 .iter()
@@ -65,8 +65,40 @@ pub fn aggregate(plan: &Plan, runs: &dyn Runs) -> Vec<ExperimentResult> {
                         .collect(),
                 })
                 .collect(),
-        })
+        }))
         .collect()
+}
+
+/// Fills in the metrics `gap.<metric>` of an experiment with a contrast.
+fn with_gaps(mut result: ExperimentResult) -> ExperimentResult {
+    let Some(contrast) = result.experiment.contrast.clone() else { return result };
+    let axes = &result.experiment.axes;
+    let Some(place) = axes.iter().position(|axis| axis.name == contrast.axis) else {
+        return result;
+    };
+    let level = |id: &str| axes[place].levels.iter().position(|level| level.id == id);
+    let (Some(of), Some(minus)) = (level(&contrast.of), level(&contrast.minus)) else {
+        return result;
+    };
+    for index in 0..result.cells.len() {
+        if result.cells[index].levels[place] != minus {
+            continue;
+        }
+        let mut sibling = result.cells[index].levels.clone();
+        sibling[place] = of;
+        let Some(sibling) = result.cells.iter().find(|cell| cell.levels == sibling) else { continue };
+        let others: Vec<BTreeMap<String, f64>> =
+            sibling.seeds.iter().map(|seed| seed.values.clone()).collect();
+        for (seed, other) in result.cells[index].seeds.iter_mut().zip(others) {
+            let gaps: Vec<(String, f64)> = seed
+                .values
+                .iter()
+                .filter_map(|(name, own)| Some((format!("gap.{name}"), other.get(name)? - own)))
+                .collect();
+            seed.values.extend(gaps);
+        }
+    }
+    result
 }
 
 fn seed_result(
@@ -85,8 +117,10 @@ fn seed_result(
             }
         }
         for metric in &experiment.metrics {
-            if let Some(value) = value_of(&metric.name, run, &measured) {
-                values.insert(metric.name.clone(), value);
+            // A gap needs the metric that it is a gap of.
+            let name = metric.name.strip_prefix("gap.").unwrap_or(&metric.name);
+            if let Some(value) = value_of(name, run, &measured) {
+                values.insert(name.to_owned(), value);
             }
         }
     }

@@ -25,6 +25,9 @@ pub struct Experiment {
     /// What the runs are measured for beyond their own metrics, by name.
     #[serde(default, rename = "measure")]
     pub measures: BTreeMap<String, MeasureSpec>,
+    /// Adds metrics `gap.<metric>`: see [`Contrast`].
+    #[serde(default)]
+    pub contrast: Option<Contrast>,
     /// The numbers that are shown and compared, the main one first.
     #[serde(rename = "metric")]
     pub metrics: Vec<Metric>,
@@ -93,6 +96,16 @@ impl Metric {
 
 fn yes() -> bool {
     true
+}
+
+/// A difference between two levels of an axis, seed by seed: every cell at level `minus` gets
+/// for each metric `m` a value `gap.m`, the value of its sibling at level `of` less its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contrast {
+    pub axis: String,
+    pub of: String,
+    pub minus: String,
 }
 
 /// How a number is written.

@@ -25,7 +25,7 @@ pub enum ProfileError {
 pub struct Profile {
     pub name: String,
     pub summary: String,
-    /// Seeds of each base; runs use `0..n`.
+    /// Seeds of each base, or of a single experiment; runs use `0..n`.
     pub seeds: BTreeMap<String, u32>,
     /// Experiments in the order in which they are wanted.
     pub experiments: Vec<String>,
@@ -33,6 +33,8 @@ pub struct Profile {
     bases: toml::Table,
     /// Changes to a base for single experiments.
     overrides: toml::Table,
+    /// Changes to a base for single networks: their width at this size, say.
+    networks: toml::Table,
     /// Axes that this profile gives other levels than the experiment's file.
     axes: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     path: PathBuf,
@@ -53,6 +55,8 @@ struct ProfileFile {
     base: toml::Table,
     #[serde(default, rename = "override")]
     overrides: toml::Table,
+    #[serde(default, rename = "network")]
+    networks: toml::Table,
     /// `[levels.<experiment>] axis = ["level", ...]`: keep only these levels.
     #[serde(default)]
     levels: BTreeMap<String, BTreeMap<String, Vec<String>>>,
@@ -137,6 +141,7 @@ impl Profile {
                 experiments: Vec::new(),
                 bases: toml::Table::new(),
                 overrides: toml::Table::new(),
+                networks: toml::Table::new(),
                 axes: BTreeMap::new(),
                 path: path.clone(),
             },
@@ -150,6 +155,7 @@ impl Profile {
         }
         overlay(&mut profile.bases, &file.base);
         overlay(&mut profile.overrides, &file.overrides);
+        overlay(&mut profile.networks, &file.networks);
         profile.axes.extend(file.levels);
         Ok(profile)
     }
@@ -210,8 +216,9 @@ impl Profile {
         Ok(experiment)
     }
 
-    /// The template of one cell: the base, the profile's changes for this experiment, then
-    /// those of the cell's levels in the order of the axes.
+    /// The template of one cell: the base, the profile's changes for a network that a level
+    /// chooses and for this experiment, then those of the cell's levels in the order of the
+    /// axes.
     ///
     /// # Errors
     /// If a field is unknown or has the wrong type.
@@ -228,16 +235,22 @@ impl Profile {
         let mut table = base.cloned().ok_or_else(|| {
             problem(format!("profile '{}' has no [base.{}]", self.name, experiment.base))
         })?;
-        let changes = self.overrides.get(&experiment.id).and_then(toml::Value::as_table);
-        let dotted = changes.into_iter().flatten().chain(levels.iter().flat_map(|l| &l.set));
+        let changes = |of: &toml::Table, name: &str| {
+            of.get(name).and_then(toml::Value::as_table).cloned().unwrap_or_default()
+        };
+        let arch = levels.iter().find_map(|level| level.set.get("network.arch"));
+        let arch = arch.and_then(toml::Value::as_str).unwrap_or_default();
+        let (network, own) = (changes(&self.networks, arch), changes(&self.overrides, &experiment.id));
+        let dotted = network.iter().chain(&own).chain(levels.iter().flat_map(|l| &l.set));
         for (path, value) in dotted {
             set(&mut table, path, value.clone()).map_err(problem)?;
         }
         table.try_into().map_err(|e: toml::de::Error| problem(e.to_string().trim_end().to_owned()))
     }
 
-    /// Number of seeds of an experiment's base.
+    /// Number of seeds of an experiment: its own in this profile, or its base's.
     pub fn seed_count(&self, experiment: &Experiment) -> u32 {
-        self.seeds.get(&experiment.base).copied().unwrap_or(3)
+        let own = self.seeds.get(&experiment.id).or_else(|| self.seeds.get(&experiment.base));
+        own.copied().unwrap_or(3)
     }
 }

@@ -1,15 +1,23 @@
 //! Measurements of a run's final weights. Each is declared in an experiment, computed once
 //! from the stored weights and kept in the store beside them.
 
+pub mod attack;
 mod boundary;
+pub mod coherence;
+mod interpolation;
+pub mod norms;
+pub mod sharpness;
 
 use crate::experiments::results::Measured;
 use crate::models::Network;
-use crate::spec::{RunSpec, hex};
-use crate::train::source::Source;
+use crate::models::weights::NamedTensors;
+use crate::spec::{RunSpec, Start, hex};
+use crate::train::EVALUATION_BATCH;
+use crate::train::source::{Source, Split};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tch::Device;
+use std::collections::BTreeMap;
+use tch::{Device, Tensor};
 
 /// Raised whenever the meaning of any measurement changes: all are then made again.
 const MEASURE_SEMANTICS: u32 = 1;
@@ -25,6 +33,42 @@ pub enum MeasureSpec {
         /// How far the window reaches beyond the class means, in standard deviations.
         reach: f64,
     },
+    /// Norm-based capacity: see [`norms::measure`].
+    Norms,
+    /// Accuracy under attack: see [`attack::measure`].
+    Attack {
+        method: AttackMethod,
+        /// Radii on the pixel scale [0, 1].
+        epsilon: Vec<f64>,
+        /// Test images that are attacked: the first ones.
+        images: u32,
+    },
+    /// Largest eigenvalue of the Hessian: see [`sharpness::measure`].
+    Sharpness { iterations: u32, images: u32 },
+    /// Agreement of per-example gradients along training: see [`coherence::measure`].
+    Coherence { images: u32 },
+    /// The straight line to another minimum: see [`interpolation::measure`].
+    Interpolation { points: u32, toward: Toward },
+}
+
+/// The run at the other end of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Toward {
+    /// The same run, from random weights.
+    RandomStart,
+    /// The same run with the next seed.
+    NextSeed,
+}
+
+/// How inputs are perturbed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum AttackMethod {
+    /// One step of the sign of the gradient.
+    Fgsm,
+    /// Projected gradient descent.
+    Pgd { steps: u32 },
 }
 
 /// A measurement that does not fit the run it is asked of.
@@ -42,9 +86,22 @@ pub struct Subject<'a> {
     pub source: &'a Source,
     pub network: &'a Network,
     pub device: Device,
+    /// Weights kept along training, by epoch.
+    pub snapshots: &'a BTreeMap<u32, NamedTensors>,
+    /// Final weights of [`MeasureSpec::counterpart`].
+    pub counterpart: Option<&'a NamedTensors>,
 }
 
 impl MeasureSpec {
+    /// Another run whose final weights this measurement of `spec` needs.
+    pub fn counterpart(&self, spec: &RunSpec) -> Option<RunSpec> {
+        let MeasureSpec::Interpolation { toward, .. } = self else { return None };
+        Some(match toward {
+            Toward::RandomStart => RunSpec { start: Start::Random { scale: 1.0 }, ..spec.clone() },
+            Toward::NextSeed => spec.with_seed(spec.seed + 1),
+        })
+    }
+
     /// Name of the file that a measurement is kept in.
     pub fn id(&self) -> String {
         let text = serde_json::to_string(self).expect("plain fields are valid JSON");
@@ -65,6 +122,32 @@ impl MeasureSpec {
             MeasureSpec::Boundary { columns, reach } => {
                 boundary::measure(subject, *columns, *reach).map_err(problem)
             }
+            MeasureSpec::Norms => norms::measure(subject).map_err(problem),
+            MeasureSpec::Attack { method, epsilon, images } => {
+                attack::measure(subject, *method, epsilon, *images as usize).map_err(problem)
+            }
+            MeasureSpec::Sharpness { iterations, images } => {
+                sharpness::measure(subject, *iterations, *images as usize).map_err(problem)
+            }
+            MeasureSpec::Coherence { images } => {
+                coherence::measure(subject, *images as usize).map_err(problem)
+            }
+            MeasureSpec::Interpolation { points, .. } => {
+                interpolation::measure(subject, *points).map_err(problem)
+            }
         }
     }
+}
+
+/// The first `count` examples of a split as batches of inputs and labels.
+fn examples<'a>(
+    subject: &'a Subject<'_>,
+    split: Split,
+    count: usize,
+) -> impl Iterator<Item = (Tensor, Tensor)> + 'a {
+    let count = count.min(subject.source.len(split));
+    (0..count).step_by(EVALUATION_BATCH).map(move |first| {
+        let batch = subject.source.batch(split, first..count.min(first + EVALUATION_BATCH));
+        batch.tensors(subject.source.signature(), subject.device)
+    })
 }

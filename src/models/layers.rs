@@ -13,6 +13,8 @@ pub enum Mode {
     Train,
     /// BatchNorm uses its running statistics.
     Eval,
+    /// As [`Mode::Train`], and the running statistics become those of this batch.
+    Calibrate,
     /// Every weight `w` is replaced by `|w|^p`, BatchNorm by the affine map it is in
     /// evaluation mode: the sum of the outputs for an input of ones is then the p-th power
     /// of the path norm (Neyshabur et al. 2015).
@@ -20,7 +22,7 @@ pub enum Mode {
 }
 
 /// PyTorch: `nn.BatchNorm2d(...).eps` and `.momentum`.
-pub(super) const BATCH_NORM_EPS: f64 = 1e-5;
+pub(crate) const BATCH_NORM_EPS: f64 = 1e-5;
 const BATCH_NORM_MOMENTUM: f64 = 0.1;
 
 /// How a weight starts.
@@ -120,11 +122,16 @@ pub(super) fn channels_last(tensor: &Tensor) -> Tensor {
     tensor.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
+/// `|tensor|^p` in double precision: products over many layers leave the range of `f32`.
+fn power(tensor: &Tensor, p: f64) -> Tensor {
+    tensor.detach().to_kind(Kind::Double).abs().pow_tensor_scalar(p)
+}
+
 /// `tensor`, or `|tensor|^p` when path norms are computed.
 fn effective(tensor: &Tensor, mode: Mode) -> Tensor {
     match mode {
-        Mode::Path { p } => tensor.abs().pow_tensor_scalar(p),
-        Mode::Train | Mode::Eval => tensor.shallow_clone(),
+        Mode::Path { p } => power(tensor, p),
+        Mode::Train | Mode::Eval | Mode::Calibrate => tensor.shallow_clone(),
     }
 }
 
@@ -192,19 +199,20 @@ impl Norm {
     pub fn forward(&self, input: &Tensor, mode: Mode) -> Tensor {
         let Some(norm) = &self.0 else { return input.shallow_clone() };
         if let Mode::Path { p } = mode {
-            let slope = &norm.weight / (&norm.variance + BATCH_NORM_EPS).sqrt();
-            let offset = &norm.bias - &norm.mean * &slope;
-            let column = |t: Tensor| t.abs().pow_tensor_scalar(p).view([1, -1, 1, 1]);
-            return input * column(slope) + column(offset);
+            let double = |t: &Tensor| t.detach().to_kind(Kind::Double);
+            let slope = double(&norm.weight) / (double(&norm.variance) + BATCH_NORM_EPS).sqrt();
+            let offset = double(&norm.bias) - double(&norm.mean) * &slope;
+            let column = |t: &Tensor| power(t, p).view([1, -1, 1, 1]);
+            return input * column(&slope) + column(&offset);
         }
-        let batch_statistics = mode == Mode::Train || planted::batch_norm_always_training();
+        let batch_statistics = mode != Mode::Eval || planted::batch_norm_always_training();
         input.batch_norm(
             Some(&norm.weight),
             Some(&norm.bias),
             Some(&norm.mean),
             Some(&norm.variance),
             batch_statistics,
-            BATCH_NORM_MOMENTUM,
+            if mode == Mode::Calibrate { 1.0 } else { BATCH_NORM_MOMENTUM },
             BATCH_NORM_EPS,
             true,
         )

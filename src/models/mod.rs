@@ -8,6 +8,7 @@ mod vgg;
 pub mod weights;
 
 pub use layers::Mode;
+pub(crate) use layers::BATCH_NORM_EPS;
 
 use crate::spec::{Arch, NetworkSpec};
 use layers::Builder;

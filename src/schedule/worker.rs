@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tch::Device;
 
-/// How long unsaved work may grow before a checkpoint is written at the end of an epoch.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// How long unsaved work may grow, unless told otherwise, before a checkpoint is written at
+/// the end of an epoch.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait before asking again for a run that another process works on.
 const LOCK_POLL: Duration = Duration::from_millis(500);
 
@@ -41,6 +42,8 @@ pub struct Context<'a> {
     pub device: Device,
     /// Commit of the program, for the record.
     pub commit: &'a str,
+    /// How long unsaved work may grow before a checkpoint is written at the end of an epoch.
+    pub checkpoint_every: Duration,
     /// Called after each epoch with (epoch, most epochs).
     pub progress: &'a dyn Fn(u32, u32),
 }
@@ -104,8 +107,24 @@ pub fn measure(
     let mut network = train::build(&stored.spec, &source, context.device);
     weights::load_state(&mut network, &stored.weights(None)?).map_err(TrainError::Start)?;
     let (spec, device) = (&stored.spec, context.device);
+    let kept = spec.train.snapshots.iter().map(|&epoch| Ok((epoch, stored.weights(Some(epoch))?)));
+    let snapshots = kept.collect::<Result<BTreeMap<u32, NamedTensors>, StoreError>>()?;
     for measurement in missing {
-        let subject = Subject { spec, source: &source, network: &network, device };
+        let counterpart = match measurement.counterpart(spec) {
+            Some(other) => {
+                let (key, _) = run(&other, context)?;
+                Some(context.store.read(&key)?.weights(None)?)
+            }
+            None => None,
+        };
+        let subject = Subject {
+            spec,
+            source: &source,
+            network: &network,
+            device,
+            snapshots: &snapshots,
+            counterpart: counterpart.as_ref(),
+        };
         let measured = measurement.measure(&subject)?;
         context.store.keep_measured(key, &measurement.id(), &stored.result_hash, &measured)?;
     }
@@ -176,7 +195,7 @@ impl Observer for Watch<'_> {
         state: &dyn Fn() -> Vec<u8>,
     ) -> Result<(), TrainError> {
         let interrupted = self.interrupted();
-        if interrupted || self.saved.elapsed() >= CHECKPOINT_EVERY {
+        if interrupted || self.saved.elapsed() >= self.context.checkpoint_every {
             let saved = self.context.store.checkpoint(self.key, &state());
             saved.map_err(|e| TrainError::Save(e.to_string()))?;
             self.saved = Instant::now();

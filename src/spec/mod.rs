@@ -28,6 +28,15 @@ pub struct RunSpec {
 }
 
 impl RunSpec {
+    /// The same run, and those before it, with another seed.
+    pub fn with_seed(&self, seed: u64) -> RunSpec {
+        let start = match &self.start {
+            Start::Run(parent) => Start::Run(Box::new(parent.with_seed(seed))),
+            random => random.clone(),
+        };
+        RunSpec { seed, start, ..self.clone() }
+    }
+
     /// The run whose final weights this one starts from.
     pub fn parent(&self) -> Option<&RunSpec> {
         match &self.start {

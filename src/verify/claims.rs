@@ -76,7 +76,37 @@ pub struct Requirement {
 pub struct Part {
     #[serde(default)]
     pub name: String,
+    /// Axes over whose levels the part is repeated: one part a combination that the
+    /// experiment has in this profile.
+    #[serde(default)]
+    pub each: Vec<String>,
     pub test: Test,
+}
+
+impl Part {
+    /// The part for every combination of the levels of its `each` axes.
+    fn expanded(&self, result: &ExperimentResult) -> Vec<Part> {
+        let mut parts = vec![Part { each: Vec::new(), ..self.clone() }];
+        for name in &self.each {
+            let Some(axis) = result.experiment.axes.iter().find(|a| &a.name == name) else {
+                continue; // the part then fails to find its cells and says so
+            };
+            let at = |part: &Part, level: &crate::experiments::Level| {
+                let mut part = part.clone();
+                let comma = if part.name.is_empty() { "" } else { ", " };
+                part.name += &format!("{comma}{}", level.label);
+                for cell in part.test.cells_mut() {
+                    cell.insert(name.clone(), level.id.clone());
+                }
+                part
+            };
+            parts = parts
+                .iter()
+                .flat_map(|part| axis.levels.iter().map(move |level| at(part, level)))
+                .collect();
+        }
+        parts
+    }
 }
 
 /// What is tested of a part.
@@ -103,6 +133,15 @@ pub enum Test {
     },
 }
 
+impl Test {
+    fn cells_mut(&mut self) -> Vec<&mut BTreeMap<String, String>> {
+        match self {
+            Test::Above { a, b } | Test::Equivalent { a, b } | Test::NotWorse { a, b } => vec![a, b],
+            Test::Trend { at, .. } => vec![at],
+        }
+    }
+}
+
 /// Verdict on a part, and whether it lacks runs rather than evidence.
 struct Judged {
     part: ClaimPart,
@@ -125,7 +164,9 @@ impl Claim {
         blessed: Option<Verdict>,
     ) -> Option<Evaluated> {
         let result = results.iter().find(|r| r.experiment.id == self.experiment)?;
-        let judged: Vec<Judged> = self.part.iter().map(|part| self.judge(part, result)).collect();
+        let parts: Vec<Part> = self.part.iter().flat_map(|part| part.expanded(result)).collect();
+        let judged: Vec<Judged> =
+            parts.iter().map(|part| self.judge(part, parts.len(), result)).collect();
         let unmet = self.require.iter().find_map(|r| r.unmet(result));
         let verdict = match &unmet {
             Some(_) => Verdict::Inconclusive,
@@ -179,7 +220,7 @@ impl Claim {
         Some(Evaluated { outcome, incomplete })
     }
 
-    fn judge(&self, part: &Part, result: &ExperimentResult) -> Judged {
+    fn judge(&self, part: &Part, parts: usize, result: &ExperimentResult) -> Judged {
         let made = |verdict, statistic, interval, reason: String, n, incomplete| Judged {
             part: ClaimPart { name: part.name.clone(), verdict, statistic, interval, reason },
             n,
@@ -203,7 +244,7 @@ impl Claim {
             Test::Equivalent { .. } | Test::NotWorse { .. } => 2.0 * self.level - 1.0,
             Test::Above { .. } | Test::Trend { .. } => self.level,
         };
-        let strict = 1.0 - (1.0 - level) / self.part.len() as f64;
+        let strict = 1.0 - (1.0 - level) / parts as f64;
         let interval = stats::mean_interval(&effects, level).expect("there are three or more");
         let wide = stats::mean_interval(&effects, strict).expect("there are three or more");
         let (verdict, why) = decide(interval, wide, bounds);

@@ -1,0 +1,54 @@
+# Two commands do everything on a fresh machine: `make reproduce` and `make test`.
+# `make help` lists the rest.
+
+PROFILE ?= quick
+OUT ?= reproduction
+STORE ?= runs
+DEVICE ?= auto
+BGM = ./target/release/bgm
+CARGO = cargo
+OPTIONS = --profile $(PROFILE) --store $(STORE) --device $(DEVICE) \
+    $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
+
+.PHONY: reproduce test setup build smoke verify plan report crosscheck check ci clean help
+
+reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE)
+	@$(BGM) $(OPTIONS) reproduce --out $(OUT) $(if $(JOBS),--jobs $(JOBS))
+
+test: build ## every test, the mutants included
+	$(CARGO) test --release --no-fail-fast
+
+setup: ## libtorch into .torch/ (TORCH_PYTHON=... to use an installed PyTorch 2.11.0)
+	@./scripts/setup.sh
+
+build: setup ## the binary
+	@$(CARGO) build --release --quiet
+
+# Always from nothing: a stored run proves nothing about today's code.
+smoke: build ## the short exact gate: trains the smoke profile afresh and verifies it
+	@rm -rf target/smoke
+	@$(BGM) --profile smoke --store target/smoke/runs --device cpu reproduce --out target/smoke/reproduction
+
+verify: build ## compare the store with reference and claims
+	@$(BGM) $(OPTIONS) verify
+
+plan: build ## what would run
+	@$(BGM) $(OPTIONS) plan
+
+report: build ## tables, figures and report.html from the store
+	@$(BGM) $(OPTIONS) report --out $(OUT)
+
+crosscheck: build ## replay traces and load weights in plain PyTorch (an environment of its own)
+	@./scripts/crosscheck.sh
+
+check: setup ## formatting and lints
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --all-targets --quiet -- -D warnings
+
+ci: check test smoke ## what .ci/run does
+
+clean: ## everything that was made, libtorch included; not the stored runs
+	rm -rf target reproduction .torch .venv .libtorch .setup-stamp .crosscheck
+
+help:
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Brings libtorch into the repository's folder and nothing anywhere else. Called by `make`;
+# a second call finds the stamp and ends at once.
+#
+#   TORCH_PYTHON=/path/to/python   use the PyTorch 2.11.0 of that interpreter instead
+#   BGM_TORCH=small|full           choose the set by hand (default: full if there is an
+#                                  NVIDIA GPU, small otherwise)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+TORCH=2.11.0
+SMALL_EXTRAS=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
+# The wheel is unpacked for its libraries alone, so its Python version need not be ours.
+WHEEL_PYTHON=3.12
+
+missing=()
+need() { # command, package, purpose
+    command -v "$1" >/dev/null 2>&1 || missing+=("  $1 ($3): apt-get install $2")
+}
+need cargo "rustup, or see https://rustup.rs; Rust 1.89 or newer is needed" "the Rust toolchain"
+need c++ g++ "a C++ compiler"
+need git git "to record which commit made a run"
+if [ -n "${TORCH_PYTHON:-}" ]; then
+    command -v "$TORCH_PYTHON" >/dev/null 2>&1 || missing+=("  TORCH_PYTHON=$TORCH_PYTHON: no such interpreter")
+elif ! command -v python3 >/dev/null 2>&1; then
+    missing+=("  python3 3.9 or newer (installs libtorch): apt-get install python3 python3-venv")
+elif ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then
+    missing+=("  python3 3.9 or newer (found $(python3 --version)): install a newer one")
+elif ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then
+    missing+=("  python3's venv module (installs libtorch): apt-get install python3-venv")
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "setup: these are missing, nothing has been started:" >&2
+    printf '%s\n' "${missing[@]}" >&2
+    exit 4
+fi
+rust=$(cargo --version | cut -d' ' -f2)
+if [ "$(printf '%s\n' 1.89.0 "$rust" | sort -V | head -n1)" != 1.89.0 ]; then
+    echo "setup: Rust $rust is too old, 1.89 or newer is needed: rustup update" >&2
+    exit 4
+fi
+
+if [ -n "${TORCH_PYTHON:-}" ]; then
+    choice="python $TORCH_PYTHON"
+elif [ -n "${BGM_TORCH:-}" ]; then
+    choice="$BGM_TORCH"
+elif [ -e /dev/nvidiactl ] || [ -e /dev/nvidia0 ]; then
+    choice=full
+else
+    choice=small
+fi
+stamp="torch $TORCH, $choice"
+if [ -e .libtorch/lib/libtorch.so ] && [ "$(cat .setup-stamp 2>/dev/null)" = "$stamp" ]; then
+    exit 0
+fi
+
+version_of() { sed -n "s/^__version__ = '\([0-9.]*\).*/\1/p" "$1/version.py"; }
+
+if [ -n "${TORCH_PYTHON:-}" ]; then
+    folder=$("$TORCH_PYTHON" - <<'PY'
+import importlib.util
+spec = importlib.util.find_spec("torch")
+print(spec.submodule_search_locations[0] if spec else "")
+PY
+    )
+    if [ -z "$folder" ] || [ "$(version_of "$folder")" != "$TORCH" ]; then
+        echo "setup: TORCH_PYTHON=$TORCH_PYTHON has no PyTorch $TORCH (found: ${folder:-none})" >&2
+        exit 4
+    fi
+    ln -sfn "$folder" .libtorch
+else
+    echo "setup: libtorch $TORCH ($choice set) into .torch/ ..." >&2
+    [ -x .venv/bin/pip ] || python3 -m venv .venv
+    machine=$(uname -m)
+    target=(--target .torch.partial --only-binary=:all: --python-version "$WHEEL_PYTHON" --implementation cp)
+    for glibc in $(seq 17 39); do target+=(--platform "manylinux_2_${glibc}_$machine"); done
+    target+=(--platform "manylinux2014_$machine" --platform "linux_$machine")
+    rm -rf .torch.partial
+    case "$choice" in
+        small) .venv/bin/pip install -q "${target[@]}" --no-deps "torch==$TORCH" "${SMALL_EXTRAS[@]}" ;;
+        full) .venv/bin/pip install -q "${target[@]}" "torch==$TORCH" ;;
+        *) echo "setup: BGM_TORCH=$choice: choose small or full" >&2; exit 2 ;;
+    esac
+    rm -rf .torch
+    mv .torch.partial .torch
+    ln -sfn .torch/torch .libtorch
+fi
+echo "$stamp" > .setup-stamp
+echo "setup: done" >&2

@@ -1,0 +1,270 @@
+//! Published archives: their pinned digests, and unpacking them without trusting them.
+
+use super::progress::{Report, Step, Ticker};
+use super::{DataError, prepared};
+use crate::spec::hex;
+use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
+use std::path::{Component, Path, PathBuf};
+use tar::EntryType;
+
+/// A digest that was published with an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Digest {
+    Sha256(&'static str),
+    /// Guards against damage, not against malice; all that CINIC-10 came with.
+    Md5(&'static str),
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Digest::Sha256(digits) => write!(f, "sha256:{digits}"),
+            Digest::Md5(digits) => write!(f, "md5:{digits}"),
+        }
+    }
+}
+
+/// A published `.tar.gz`.
+#[derive(Clone, Copy, Debug)]
+pub struct Archive {
+    /// Its name, also below the folder of the data set.
+    pub file: &'static str,
+    pub url: &'static str,
+    /// Exact size, where one is pinned.
+    pub bytes: Option<u64>,
+    pub digest: Digest,
+    /// Folder that holds its files once unpacked.
+    pub folder: &'static str,
+    /// Bounds that unpacking never exceeds: bytes (downloaded, and unpacked) and entries.
+    pub most_bytes: u64,
+    pub most_entries: usize,
+}
+
+/// Name of the list of unpacked files, in the format of `sha256sum`.
+pub const LIST: &str = "unpacked.sha256";
+/// The longest list: 270,000 names.
+const MOST_LIST_BYTES: u64 = 256 << 20;
+
+impl Archive {
+    /// Unpacks a verified archive to `<folder>/<self.folder>`, in one step as seen from
+    /// outside, with a list of all files and their SHA-256.
+    ///
+    /// # Errors
+    /// If an entry is anything but a plain file or folder inside the archive, or the bounds
+    /// are exceeded, or the disk is full. Nothing is left behind then.
+    pub fn unpack(
+        &self,
+        archive: &Path,
+        folder: &Path,
+        report: &mut Report,
+    ) -> Result<(), DataError> {
+        let scratch = folder.join(".unpacking");
+        let unpacked = self.unpack_to(archive, &scratch, report).and_then(|files| {
+            // Some archives hold one folder with everything, some do not.
+            let tops: BTreeSet<&str> =
+                files.keys().map(|path| path.split_once('/').map_or("", |(top, _)| top)).collect();
+            let top = tops.first().copied().filter(|_| tops.len() == 1).unwrap_or_default();
+            let mut list = format!("{}\n", self.list_head());
+            for (path, sha256) in &files {
+                let inner = path.strip_prefix(top).unwrap_or(path).trim_start_matches('/');
+                list += &format!("{}  {inner}\n", hex(sha256));
+            }
+            let made = scratch.join(top);
+            prepared::write_whole(&made.join(LIST), list.as_bytes())?;
+            replace(&made, &folder.join(self.folder))
+        });
+        // On success only an empty shell is left of it, if anything.
+        let _ = std::fs::remove_dir_all(&scratch);
+        unpacked
+    }
+
+    /// Unpacks into a fresh folder; returns the path of every file and its SHA-256.
+    fn unpack_to(
+        &self,
+        archive: &Path,
+        scratch: &Path,
+        report: &mut Report,
+    ) -> Result<BTreeMap<String, [u8; 32]>, DataError> {
+        let disk = |e| DataError::io(scratch, e, "is the disk full or read-only?");
+        match std::fs::remove_dir_all(scratch) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(disk(e)),
+            _ => std::fs::create_dir_all(scratch).map_err(disk)?,
+        }
+        let damaged = |e: std::io::Error| DataError::format(archive, format!("cannot unpack: {e}"));
+        let file = File::open(archive).map_err(damaged)?;
+        // Headers and padding count too: what a bomb expands to is bounded before it is looked at.
+        let most = self.most_bytes + 2048 * self.most_entries as u64;
+        let bounded = Bounded { inner: MultiGzDecoder::new(BufReader::new(file)), left: most };
+        let mut tar = tar::Archive::new(bounded);
+        let mut files = BTreeMap::new();
+        let mut ticker = Ticker::new(report, Step::Unpack, None);
+        for (index, entry) in tar.entries().map_err(damaged)?.enumerate() {
+            let mut entry = entry.map_err(damaged)?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let refuse = |problem: &str| DataError::Unpack {
+                archive: archive.to_owned(),
+                entry: name.clone(),
+                problem: problem.to_owned(),
+            };
+            if index >= self.most_entries {
+                return Err(refuse(&format!("is one more than {} entries", self.most_entries)));
+            }
+            let kind = entry.header().entry_type();
+            if kind == EntryType::XGlobalHeader {
+                continue; // Comments for the whole archive; git writes one.
+            }
+            let inner = plain_path(&name).map_err(refuse)?;
+            let path = scratch.join(&inner);
+            match kind {
+                EntryType::Directory => std::fs::create_dir_all(&path).map_err(disk)?,
+                EntryType::Regular | EntryType::Continuous => {
+                    if let Some(parent) = path.parent() {
+                        std::fs::create_dir_all(parent).map_err(disk)?;
+                    }
+                    if files.contains_key(&inner) {
+                        return Err(refuse("occurs twice"));
+                    }
+                    let sha256 = copy(&mut entry, &path, &mut ticker).map_err(|e| match e {
+                        CopyError::Read(e) => damaged(e),
+                        CopyError::Write(e) => disk(e),
+                        CopyError::Stopped(e) => e,
+                    })?;
+                    files.insert(inner, sha256);
+                }
+                other => return Err(refuse(&format!("is neither file nor folder ({other:?})"))),
+            }
+        }
+        if files.is_empty() {
+            return Err(DataError::format(archive, "holds no file"));
+        }
+        Ok(files)
+    }
+
+    /// First line of the list of unpacked files: which archive they came from.
+    fn list_head(&self) -> String {
+        format!("# unpacked from {} {}", self.file, self.digest)
+    }
+
+    /// Paths and SHA-256 of the files that were unpacked below `folder`.
+    ///
+    /// # Errors
+    /// If the archive was not unpacked there, or another one was.
+    pub fn list(&self, folder: &Path) -> Result<BTreeMap<String, [u8; 32]>, DataError> {
+        let path = folder.join(self.folder).join(LIST);
+        let hint = format!(
+            "put {} into {} or let `bgm data fetch` download it, then run `bgm data fetch`: files \
+             unpacked by hand are not taken, because nothing says which archive they came from",
+            self.file,
+            folder.display()
+        );
+        let mut text = String::new();
+        let file = File::open(&path).map_err(|e| DataError::io(&path, e, &hint))?;
+        file.take(MOST_LIST_BYTES)
+            .read_to_string(&mut text)
+            .map_err(|e| DataError::io(&path, e, &hint))?;
+        let mut lines = text.lines();
+        if lines.next() != Some(self.list_head().as_str()) {
+            let problem = format!("is not the list of the published {}; {hint}", self.file);
+            return Err(DataError::format(&path, problem));
+        }
+        let mut files = BTreeMap::new();
+        for (index, line) in lines.enumerate() {
+            let parsed =
+                line.split_once("  ").and_then(|(sha256, name)| Some((unhex(sha256)?, name)));
+            let Some((sha256, name)) = parsed else {
+                return Err(DataError::format(&path, format!("line {} is malformed", index + 2)));
+            };
+            files.insert(name.to_owned(), sha256);
+        }
+        Ok(files)
+    }
+}
+
+/// The path of an entry if it stays inside: no root, no drive, no `..`, nothing that is not UTF-8.
+fn plain_path(name: &str) -> Result<String, &'static str> {
+    if name.contains(['\\', '\0', '\n', char::REPLACEMENT_CHARACTER]) || name.len() > 512 {
+        return Err("has characters that no published file has in its name");
+    }
+    let mut parts = Vec::new();
+    for part in Path::new(name).components() {
+        match part {
+            Component::Normal(part) => parts.push(part.to_str().unwrap_or_default()),
+            Component::CurDir => {}
+            _ => return Err("points outside the archive"),
+        }
+    }
+    if parts.len() > 8 {
+        return Err("is nested too deeply");
+    }
+    Ok(parts.join("/"))
+}
+
+enum CopyError {
+    Read(std::io::Error),
+    Write(std::io::Error),
+    Stopped(DataError),
+}
+
+/// Copies one entry to a new file and takes its SHA-256.
+fn copy(entry: &mut impl Read, path: &Path, ticker: &mut Ticker) -> Result<[u8; 32], CopyError> {
+    // A new file and nothing else: what is there already is never followed or overwritten.
+    let mut out = File::create_new(path).map_err(CopyError::Write)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = entry.read(&mut buffer).map_err(CopyError::Read)?;
+        if count == 0 {
+            return Ok(hash.finalize().into());
+        }
+        hash.update(&buffer[..count]);
+        out.write_all(&buffer[..count]).map_err(CopyError::Write)?;
+        ticker.advance(count as u64).map_err(CopyError::Stopped)?;
+    }
+}
+
+/// A reader that fails, instead of ending, once it has given `left` bytes.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
+            std::io::Error::other("it expands to more than the published archive does")
+        })?;
+        Ok(count)
+    }
+}
+
+/// Renames `made` to `target`; an older `target` is moved aside first and then removed.
+fn replace(made: &Path, target: &Path) -> Result<(), DataError> {
+    let old: PathBuf = target.with_extension("old");
+    let swap = || {
+        let _ = std::fs::remove_dir_all(&old);
+        if target.exists() {
+            std::fs::rename(target, &old)?;
+        }
+        std::fs::rename(made, target)?;
+        let _ = std::fs::remove_dir_all(&old);
+        Ok(())
+    };
+    swap().map_err(|e| DataError::io(target, e, "check that the folder is writable"))
+}
+
+fn unhex(digits: &str) -> Option<[u8; 32]> {
+    if digits.len() != 64 || !digits.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,85 @@
+//! Loss and accuracy along the straight line between two minima.
+
+use super::{Subject, examples};
+use crate::experiments::results::Measured;
+use crate::models::weights::{NamedTensors, load_state, state};
+use crate::models::Mode;
+use crate::train::source::Split;
+use crate::train::{build, measure_split};
+use tch::Kind;
+
+/// Evaluates `points` networks on the line from this run's weights (t = 0) to another's
+/// (t = 1), ends included. The running statistics of BatchNorm are computed anew at each
+/// point from the training set (those of the ends belong to the ends).
+///
+/// Values: `barrier`, the largest excess of the training loss over the straight line between
+/// the losses at the ends; `accuracy_dip`, the largest drop of test accuracy, in points, below
+/// the straight line between the ends. Series `t`, `train_loss`, `train_accuracy`,
+/// `test_accuracy`.
+///
+/// # Errors
+/// If the other run is not there or its weights do not fit.
+pub fn measure(subject: &Subject<'_>, points: u32) -> Result<Measured, String> {
+    let other = subject.counterpart.ok_or("the run at the other end is not there")?;
+    let here = state(subject.network);
+    let mut network = build(subject.spec, subject.source, subject.device);
+    let all = subject.source.len(Split::TrainPlain);
+    let batches: Vec<_> = examples(subject, Split::TrainPlain, all).collect();
+    let inputs: Vec<_> = batches.iter().map(|(inputs, _)| inputs).collect();
+    let whole = tch::Tensor::cat(&inputs, 0);
+    let points = points.max(3);
+    let [mut ts, mut losses, mut train, mut test] = [const { Vec::new() }; 4];
+    for point in 0..points {
+        let t = f64::from(point) / f64::from(points - 1);
+        load_state(&mut network, &between(&here, other, t)?).map_err(|e| e.to_string())?;
+        drop(tch::no_grad(|| network.forward(&whole, Mode::Calibrate)));
+        let on_train = measure_split(&network, subject.source, Split::TrainPlain, subject.device);
+        let on_test = measure_split(&network, subject.source, Split::Test, subject.device);
+        ts.push(t);
+        losses.push(on_train.loss);
+        train.push(on_train.accuracy);
+        test.push(on_test.accuracy);
+    }
+    let barrier = excess(&ts, &losses);
+    let dips: Vec<f64> = test.iter().map(|accuracy| -accuracy).collect();
+    let mut measured = Measured::default();
+    measured.values.insert("barrier".to_owned(), barrier);
+    measured.values.insert("accuracy_dip".to_owned(), excess(&ts, &dips));
+    let rows =
+        [("t", ts), ("train_loss", losses), ("train_accuracy", train), ("test_accuracy", test)];
+    measured.series.extend(rows.map(|(name, row)| (name.to_owned(), row)));
+    Ok(measured)
+}
+
+/// Largest height of a curve over the straight line between its ends.
+fn excess(ts: &[f64], values: &[f64]) -> f64 {
+    let (first, last) = (values[0], values[values.len() - 1]);
+    let over = ts.iter().zip(values).map(|(t, value)| value - (first + t * (last - first)));
+    over.fold(f64::NEG_INFINITY, f64::max)
+}
+
+fn between(a: &NamedTensors, b: &NamedTensors, t: f64) -> Result<NamedTensors, String> {
+    a.iter()
+        .map(|(name, from)| {
+            let to = b.get(name).ok_or_else(|| format!("tensor '{name}' is missing there"))?;
+            let mixed = if from.kind() == Kind::Float {
+                from * (1.0 - t) + to * t
+            } else {
+                from.shallow_clone()
+            };
+            Ok((name.clone(), mixed))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excess_over_the_line_between_the_ends() {
+        let ts = [0.0, 0.25, 0.5, 0.75, 1.0];
+        assert_eq!(excess(&ts, &[1.0, 1.5, 4.0, 2.5, 3.0]), 2.0);
+        assert_eq!(excess(&ts, &[0.0, 1.0, 2.0, 3.0, 4.0]), 0.0);
+    }
+}

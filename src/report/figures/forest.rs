@@ -1,0 +1,97 @@
+//! All claims at a glance: each effect with its interval against its margin, zero in line.
+
+use super::axes::{Entry, Head, Sample, whisker};
+use super::canvas::{Anchor, Canvas, Font, Pen, wrap};
+use super::palette::{AXIS, GRID, INK, MUTED, Marker, Rgb, SHADE};
+use super::{FigureError, WIDTH};
+use crate::report::words;
+use crate::verify::outcome::{ClaimOutcome, Verdict};
+
+const ROW: f64 = 38.0;
+const LEFT: f64 = 400.0;
+const RIGHT: f64 = WIDTH - 210.0;
+
+/// Colour and marker of a verdict.
+fn looks(verdict: Verdict) -> (Rgb, Marker) {
+    match verdict {
+        Verdict::Supported => ((0x00, 0x6b, 0x4f), Marker::Circle),
+        Verdict::Refuted => ((0xb0, 0x3a, 0x00), Marker::Square),
+        Verdict::Inconclusive => ((0x5b, 0x63, 0x6e), Marker::Diamond),
+    }
+}
+
+/// The figure.
+///
+/// # Errors
+/// If the drawing backend fails.
+pub fn forest(claims: &[ClaimOutcome], profile: &str) -> Result<String, FigureError> {
+    let title = format!("Every claim against its margin (profile {profile})");
+    let how = "Each row has its own scale (units differ); only zero is common. Mark and bar: the \
+               effect and its interval. Upright strokes: the margin on either side of zero."
+        .to_owned();
+    let entry = |verdict: Verdict| {
+        let (colour, marker) = looks(verdict);
+        let text = words::verdict(verdict).to_owned();
+        Entry { text, draw: Sample::Mark(marker, Pen::new(colour, 1.0), true) }
+    };
+    let verdicts = [Verdict::Supported, Verdict::Refuted, Verdict::Inconclusive];
+    let head = Head { title: &title, how, entries: verdicts.map(entry).into() };
+    let top = head.height(WIDTH) + 4.0;
+    let bottom = top + claims.len() as f64 * ROW;
+    Canvas::picture((WIDTH, bottom + 24.0), &title, |canvas| {
+        head.draw(canvas, WIDTH);
+        for place in (0..claims.len()).step_by(2) {
+            let above = top + place as f64 * ROW;
+            canvas.rectangle((12.0, above), (WIDTH - 12.0, above + ROW), SHADE, 1.0);
+        }
+        let zero = LEFT + (RIGHT - LEFT) / 2.0;
+        canvas.line(&[(zero, top), (zero, bottom)], Pen::new(AXIS, 1.0));
+        for (place, claim) in claims.iter().enumerate() {
+            row(canvas, claim, top + (place as f64 + 0.5) * ROW);
+        }
+    })
+}
+
+fn row(canvas: &mut Canvas<'_>, claim: &ClaimOutcome, y: f64) {
+    let (colour, marker) = looks(claim.verdict);
+    let small = Font::new(10.5).colour(MUTED);
+    canvas.text((20.0, y), &claim.id, Font::new(13.0).bold());
+    let verdict = format!("{} {}", words::icon(claim.verdict), words::verdict(claim.verdict));
+    canvas.text((58.0, y), &verdict, Font::new(11.5).bold().colour(colour));
+    let lines = wrap(&claim.statistic_label, small, LEFT - 188.0);
+    let first = y - (lines.len().min(2) as f64 - 1.0) * 7.0;
+    for (i, line) in lines.iter().take(2).enumerate() {
+        canvas.text((168.0, first + i as f64 * 14.0), line, small);
+    }
+    let middle = (LEFT + RIGHT) / 2.0;
+    let numbers = claim.statistic.into_iter().chain(claim.interval.into_iter().flatten());
+    let numbers = numbers.chain([claim.margin]).filter(|v| v.is_finite());
+    let reach = numbers.fold(0.0f64, |reach, value| reach.max(value.abs()));
+    let reach = if reach > 0.0 { reach * 1.05 } else { 1.0 };
+    let x = |value: f64| middle + (value / reach).clamp(-1.0, 1.0) * (RIGHT - LEFT) / 2.0;
+    canvas.line(&[(LEFT, y), (RIGHT, y)], Pen::new(GRID, 1.0));
+    if claim.margin != 0.0 && claim.statistic.is_some() {
+        for margin in [claim.margin, -claim.margin] {
+            let at = x(margin);
+            canvas.line(&[(at, y - 10.0), (at, y + 10.0)], Pen::new(INK, 1.2));
+        }
+    }
+    if let Some([low, high]) = claim.interval {
+        whisker(canvas, (x(low), y), (x(high), y), colour);
+    }
+    let font = Font::new(11.0);
+    match claim.statistic.filter(|value| value.is_finite()) {
+        Some(value) => {
+            canvas.mark((x(value), y), 5.0, marker, Pen::new(colour, 1.0), true);
+            let effect = words::effect(Some(value), claim.interval);
+            let effect = format!("{} {}", effect.value, effect.interval);
+            canvas.text((RIGHT + 16.0, y - 7.0), &effect, font.bold());
+            let margin = format!("margin {}, n = {}", words::margin(claim.margin), claim.n);
+            canvas.text((RIGHT + 16.0, y + 8.0), &margin, small);
+        }
+        None => {
+            canvas.text((middle, y), "no effect to show", small.anchor(Anchor::Middle));
+            canvas.text((RIGHT + 16.0, y), &format!("n = {}", claim.n), small);
+        }
+    }
+}

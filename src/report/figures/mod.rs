@@ -1,0 +1,79 @@
+//! Figures: drawn once as SVG, and rasterized from that SVG with the font inside this binary.
+
+mod axes;
+mod bars;
+mod boundary;
+mod canvas;
+mod contour;
+mod course;
+mod curves;
+mod forest;
+mod heatmap;
+mod line;
+mod palette;
+
+use super::layout::Numbers;
+use crate::experiments::RenderKind;
+use resvg::{tiny_skia, usvg};
+use std::sync::{Arc, OnceLock};
+
+pub use forest::forest;
+
+/// Width of every figure in pixels.
+const WIDTH: f64 = 960.0;
+
+/// Pixels of the PNG per pixel of the SVG.
+const RASTER_SCALE: f32 = 2.0;
+
+/// Why there is no figure.
+#[derive(Debug, thiserror::Error)]
+pub enum FigureError {
+    #[error("drawing failed: {problem}")]
+    Draw { problem: String },
+    #[error("rasterizing failed: {problem}")]
+    Raster { problem: String },
+}
+
+/// The figure of an experiment as SVG; `None` if it has only a table.
+///
+/// # Errors
+/// If the drawing backend fails.
+pub fn draw(numbers: &Numbers<'_>) -> Result<Option<String>, FigureError> {
+    let svg = match numbers.experiment().render.kind {
+        RenderKind::Table => return Ok(None),
+        RenderKind::Curves => curves::draw(numbers.result),
+        RenderKind::Boundary => boundary::draw(numbers.result),
+        RenderKind::Line => line::draw(numbers),
+        RenderKind::Bars => bars::draw(numbers),
+        RenderKind::Heatmap => heatmap::draw(numbers),
+    };
+    svg.map(Some)
+}
+
+/// An SVG as PNG at twice its size.
+///
+/// # Errors
+/// If the SVG cannot be read or the picture not be encoded.
+pub fn rasterize(svg: &str) -> Result<Vec<u8>, FigureError> {
+    let raster = |problem: String| FigureError::Raster { problem };
+    let options = usvg::Options { fontdb: fonts(), ..Default::default() };
+    let tree = usvg::Tree::from_str(svg, &options).map_err(|e| raster(e.to_string()))?;
+    let size = tree.size().to_int_size().scale_by(RASTER_SCALE);
+    let pixmap = size.and_then(|s| tiny_skia::Pixmap::new(s.width(), s.height()));
+    let mut pixmap = pixmap.ok_or_else(|| raster("the picture has no area".to_owned()))?;
+    let scale = tiny_skia::Transform::from_scale(RASTER_SCALE, RASTER_SCALE);
+    resvg::render(&tree, scale, &mut pixmap.as_mut());
+    pixmap.encode_png().map_err(|e| raster(e.to_string()))
+}
+
+fn fonts() -> Arc<usvg::fontdb::Database> {
+    static FONTS: OnceLock<Arc<usvg::fontdb::Database>> = OnceLock::new();
+    let load = || {
+        let mut fonts = usvg::fontdb::Database::new();
+        fonts.load_font_data(canvas::REGULAR.to_vec());
+        fonts.load_font_data(canvas::BOLD.to_vec());
+        fonts.set_sans_serif_family("DejaVu Sans");
+        Arc::new(fonts)
+    };
+    FONTS.get_or_init(load).clone()
+}

@@ -1,0 +1,126 @@
+//! Tables, figures and the report, all made from the same results, and byte for byte the
+//! same for the same results: nothing here reads a clock, the environment or the terminal.
+
+mod escape;
+mod figures;
+mod html;
+mod layout;
+mod manifest;
+mod summary;
+mod tables;
+mod words;
+
+use crate::experiments::results::ExperimentResult;
+use crate::verify::outcome::Verification;
+use layout::Numbers;
+use manifest::Artifact;
+use std::path::{Path, PathBuf};
+
+pub use figures::FigureError;
+pub use summary::{terminal_summary, verdicts_markdown};
+
+/// What a report is made from.
+pub struct ReportContext<'a> {
+    pub profile: &'a str,
+    pub results: &'a [ExperimentResult],
+    pub verification: &'a Verification,
+    /// Label and value, in the order in which they are shown: device, libtorch, commit, data
+    /// hashes, semantics number, ... A row `commit date` dates the manifest.
+    pub provenance: &'a [(String, String)],
+    /// Command that redoes everything.
+    pub command: &'a str,
+}
+
+/// Why a report could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("write {}: {source}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("draw {}: {source}", path.display())]
+    Figure { path: PathBuf, source: FigureError },
+    #[error("fill in {}: {source}", path.display())]
+    Template { path: PathBuf, source: askama::Error },
+}
+
+/// An SVG that the page shows inline, by the experiment that it belongs to.
+struct Drawing {
+    experiment: String,
+    svg: String,
+}
+
+/// Writes tables (Markdown, LaTeX, CSV), figures (SVG, PNG), `report.html` and the manifest
+/// `ro-crate-metadata.json` into `out`, and gives their paths in the order of writing.
+///
+/// # Errors
+/// If a file cannot be written or a figure not be drawn; the error names the file.
+pub fn write(out: &Path, context: &ReportContext<'_>) -> Result<Vec<PathBuf>, ReportError> {
+    let mut writer = Writer { out, artifacts: Vec::new(), paths: Vec::new() };
+    for result in context.results {
+        let numbers = Numbers::new(result, context.verification);
+        let id = &result.experiment.id;
+        writer.file(format!("tables/{id}.md"), tables::markdown(&numbers).as_bytes())?;
+        writer.file(format!("tables/{id}.tex"), tables::latex(&numbers).as_bytes())?;
+        writer.file(format!("tables/{id}.csv"), tables::csv(&numbers).as_bytes())?;
+    }
+    let mut drawings = Vec::new();
+    for result in context.results {
+        let numbers = Numbers::new(result, context.verification);
+        let id = &result.experiment.id;
+        if let Some(svg) = writer.drawn(id, figures::draw(&numbers))? {
+            writer.figure(id, &svg)?;
+            drawings.push(Drawing { experiment: id.clone(), svg });
+        }
+    }
+    let claims = &context.verification.claims;
+    let forest = if claims.is_empty() {
+        None
+    } else {
+        let forest = writer.drawn("claims", figures::forest(claims, context.profile))?;
+        writer.figure("claims", &forest)?;
+        Some(forest)
+    };
+    let page = html::page(context, &drawings, forest)
+        .map_err(|source| ReportError::Template { path: out.join("report.html"), source })?;
+    writer.file("report.html".to_owned(), page.as_bytes())?;
+    let manifest = manifest::manifest(context, &writer.artifacts);
+    writer.file("ro-crate-metadata.json".to_owned(), manifest.as_bytes())?;
+    Ok(writer.paths)
+}
+
+/// Writes files and remembers what they were.
+struct Writer<'a> {
+    out: &'a Path,
+    artifacts: Vec<Artifact>,
+    paths: Vec<PathBuf>,
+}
+
+impl Writer<'_> {
+    fn file(&mut self, path: String, content: &[u8]) -> Result<(), ReportError> {
+        let full = self.out.join(&path);
+        let write = || {
+            if let Some(folder) = full.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            std::fs::write(&full, content)
+        };
+        write().map_err(|source| ReportError::Write { path: full.clone(), source })?;
+        self.artifacts.push(Artifact::new(path, content));
+        self.paths.push(full);
+        Ok(())
+    }
+
+    /// Names the file in a figure's error.
+    fn drawn<T>(&self, id: &str, drawn: Result<T, FigureError>) -> Result<T, ReportError> {
+        let path = || self.out.join(format!("figures/{id}.svg"));
+        drawn.map_err(|source| ReportError::Figure { path: path(), source })
+    }
+
+    fn figure(&mut self, id: &str, svg: &str) -> Result<(), ReportError> {
+        self.file(format!("figures/{id}.svg"), svg.as_bytes())?;
+        let png = self.drawn(id, figures::rasterize(svg))?;
+        self.file(format!("figures/{id}.png"), &png)
+    }
+}
+
+#[cfg(test)]
+mod tests;

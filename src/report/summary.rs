@@ -1,0 +1,85 @@
+//! The verdicts in short: on a terminal, and as Markdown for the README.
+
+use super::tables::markdown_table;
+use super::{ReportContext, words};
+use crate::verify::outcome::{RegressionStatus, Verdict, Verification};
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+
+/// Columns of the terminal table; fixed, since nothing here asks what the terminal has.
+const WIDTH: u16 = 100;
+
+/// Verdicts and the counts of compared numbers, for a terminal; `color` switches escape codes.
+pub fn terminal_summary(context: &ReportContext<'_>, color: bool) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    if color {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table.set_header(["", "verdict", "effect [interval]", "margin", "n", "claim"]);
+    for claim in &context.verification.claims {
+        let colour = match claim.verdict {
+            Verdict::Supported => Color::Green,
+            Verdict::Refuted => Color::Red,
+            Verdict::Inconclusive => Color::Yellow,
+        };
+        let mut verdict =
+            format!("{} {}", words::icon(claim.verdict), words::verdict(claim.verdict));
+        if let Some(blessed) = claim.blessed.filter(|_| words::departs(claim)) {
+            verdict += &format!(" (blessed: {})", words::verdict(blessed));
+        }
+        let effect = match claim.statistic {
+            Some(_) => {
+                let effect = words::effect(claim.statistic, claim.interval);
+                format!("{} {}", effect.value, effect.interval)
+            }
+            None => claim.reason.clone(),
+        };
+        table.add_row([
+            Cell::new(&claim.id).add_attribute(Attribute::Bold),
+            Cell::new(verdict).fg(colour),
+            Cell::new(effect),
+            Cell::new(words::margin(claim.margin)),
+            Cell::new(claim.n),
+            Cell::new(&claim.statement),
+        ]);
+    }
+    let mut text = String::new();
+    if !context.verification.claims.is_empty() {
+        text += &format!("{table}\n");
+    }
+    text += &format!("Compared with the blessed values: {}.\n", counts(context.verification));
+    let exit = context.verification.exit;
+    text + &format!("Profile {}: {} (exit code {exit}).\n", context.profile, words::exit(exit))
+}
+
+/// `40 exact, 2 outside`, leaving out what did not happen.
+pub fn counts(verification: &Verification) -> String {
+    let count = |status: RegressionStatus| {
+        let count = verification.regression.iter().filter(|r| r.status == status).count();
+        (count > 0).then(|| format!("{count} {}", words::status(status)))
+    };
+    let counts: Vec<String> = words::STATUSES.into_iter().filter_map(count).collect();
+    if counts.is_empty() { "nothing was compared".to_owned() } else { counts.join(", ") }
+}
+
+/// The table "verdicts at a glance".
+pub fn verdicts_markdown(verification: &Verification) -> String {
+    let headings = ["Claim", "Verdict", "What it says", "Effect", "Interval", "Margin", "n"];
+    let rows = verification.claims.iter().map(|claim| {
+        let effect = words::effect(claim.statistic, claim.interval);
+        vec![
+            claim.id.clone(),
+            format!("{} {}", words::icon(claim.verdict), words::verdict(claim.verdict)),
+            claim.statement.clone(),
+            effect.value,
+            effect.interval,
+            words::margin(claim.margin),
+            claim.n.to_string(),
+        ]
+    });
+    markdown_table(&headings.map(str::to_owned), rows.collect(), 3)
+}

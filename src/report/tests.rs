@@ -1,0 +1,301 @@
+//! Whole outputs from a small result made by hand.
+
+use super::*;
+use crate::experiments::Experiment;
+use crate::experiments::results::{CellResult, RunResult, SeedResult};
+use crate::spec::{Key, RunSpec};
+use crate::train::metrics::{Evaluation, Metrics, Status};
+use crate::verify::outcome::{
+    ClaimOutcome, RegressionOutcome, RegressionStatus, Verdict, Verification,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const DECLARATION: &str = r#"
+title = "Accuracy of A & B <50%>"
+summary = "What a reader learns."
+source = "Review 1"
+base = "image"
+
+[[axis]]
+name = "init"
+label = "Initialization"
+level = [{ id = "random", label = "Random" }, { id = "adversarial", label = "Adversarial" }]
+
+[[axis]]
+name = "rate"
+label = "Rate"
+level = [{ id = "low", label = "0.1", value = 0.1 }, { id = "high", label = "1", value = 1 }]
+
+[[metric]]
+name = "test_accuracy"
+label = "Test accuracy"
+unit = "%"
+
+[[published]]
+cell = { init = "random", rate = "low" }
+metric = "test_accuracy"
+value = 80.25
+source = "made up, row 1"
+
+[render]
+"#;
+
+fn key(digit: usize) -> Key {
+    digit.to_string().repeat(64).parse().unwrap()
+}
+
+fn run(place: usize, status: Status, accuracies: &[f64]) -> Arc<RunResult> {
+    let spec: RunSpec = serde_json::from_value(serde_json::json!({
+        "seed": 0,
+        "data": { "toy": { "points_per_class": 5, "center": 0.2, "std": 0.15, "shift": 0.5 } },
+        "network": { "arch": "mlp", "width": 4, "batch_norm": false },
+        "start": { "random": { "scale": 1.0 } },
+        "train": {
+            "corruption": null, "augmentation": null, "noise_copies": null, "batch_size": 5,
+            "optimizer": { "sgd": { "momentum": 0.0, "weight_decay": 0.0 } },
+            "learning_rate": 0.1, "schedule": "constant", "stop": { "epochs": 2 },
+            "evaluate_every": 1, "snapshots": [],
+        },
+    }))
+    .unwrap();
+    let evaluation = |(epoch, &accuracy): (usize, &f64)| Evaluation {
+        epoch: epoch as u32,
+        learning_rate: 0.1,
+        train_loss: 1.0,
+        train_accuracy: accuracy,
+        test_loss: 1.0,
+        test_accuracy: accuracy,
+        distance: 1.0,
+        distance_relative: 0.1,
+    };
+    let evaluations: Vec<Evaluation> = accuracies.iter().enumerate().map(evaluation).collect();
+    let epochs = evaluations.len() as u32 - 1;
+    let metrics = Metrics { status, epochs, evaluations };
+    Arc::new(RunResult { key: key(place), spec, metrics, result_hash: "0".into(), parent: None })
+}
+
+/// Four cells: two seeds; one of two seeds there; none; one seed that diverged.
+fn result(kind: &str) -> ExperimentResult {
+    let text = format!("{DECLARATION}kind = \"{kind}\"\nx = \"rate\"\nseries = \"init\"\n");
+    let mut experiment: Experiment = toml::from_str(&text).unwrap();
+    experiment.id = "tiny".to_owned();
+    let seed = |place: usize, seed: u64, value: Option<f64>, status| SeedResult {
+        seed,
+        key: key(place),
+        run: value.map(|value| run(place, status, &[10.0, value])),
+        values: value.map(|v| ("test_accuracy".to_owned(), v)).into_iter().collect(),
+        measured: BTreeMap::new(),
+    };
+    let good = Status::Finished;
+    let cells = [
+        vec![seed(1, 0, Some(80.0), good), seed(2, 1, Some(82.0), good)],
+        vec![seed(3, 0, Some(70.0), good), seed(4, 1, None, good)],
+        vec![seed(5, 0, None, good), seed(6, 1, None, good)],
+        vec![seed(7, 0, Some(f64::NAN), Status::Diverged)],
+    ];
+    let levels = [vec![0, 0], vec![0, 1], vec![1, 0], vec![1, 1]];
+    let cells = levels.into_iter().zip(cells).map(|(levels, seeds)| CellResult { levels, seeds });
+    ExperimentResult { experiment, cells: cells.collect() }
+}
+
+fn verification() -> Verification {
+    let regression = RegressionOutcome {
+        experiment: "tiny".into(),
+        cell: "init=random rate=low".into(),
+        metric: "test_accuracy".into(),
+        status: RegressionStatus::Within,
+        value: Some(81.0),
+        expected: Some(81.5),
+        tolerance: Some(1.0),
+        detectable: None,
+        note: String::new(),
+    };
+    let claim = ClaimOutcome {
+        id: "C1".into(),
+        verdict: Verdict::Refuted,
+        statistic: Some(-1.25),
+        interval: Some([-2.0, -0.5]),
+        margin: 3.0,
+        n: 3,
+        reason: "the interval lies below the margin".into(),
+        statement: "a < b | c".into(),
+        source: "Review 1".into(),
+        statistic_label: "a - b".into(),
+        margin_reason: "because".into(),
+        blessed: Some(Verdict::Supported),
+        experiment: "tiny".into(),
+        parts: Vec::new(),
+    };
+    Verification {
+        profile: "test".into(),
+        exit: 1,
+        claims: vec![claim],
+        regression: vec![regression],
+    }
+}
+
+const KINDS: [&str; 6] = ["table", "curves", "boundary", "line", "bars", "heatmap"];
+
+#[test]
+fn the_tables_stand_as_they_are() {
+    let (result, verification) = (result("table"), verification());
+    let numbers = Numbers::new(&result, &verification);
+    insta::assert_snapshot!(tables::markdown(&numbers), @r#"
+    # Accuracy of A &amp; B &lt;50%>
+
+    What a reader learns.
+
+    Source: Review 1
+
+    | Initialization | Rate = 0.1 | Rate = 1 |
+    |---|---:|---:|
+    | Random | 81.0 ± 1.4 (2); published 80.25 | 70.0 (1), missing 1 of 2 |
+    | Adversarial | missing 2 of 2 | not finite† |
+
+    Test accuracy (%): mean ± sample standard deviation (number of seeds).
+
+    ## Published, expected, this run
+
+    | Initialization | Rate | Metric | Published | Expected | This run | 95% interval | n | Check |
+    |---|---|---|---:|---:|---:|---:|---:|---:|
+    | Random | 0.1 | Test accuracy (%) | 80.25 | 81.5 | 81.0 ± 1.4 (2) | 68.3 to 93.7 | 2 | within |
+    | Random | 1 | Test accuracy (%) |  |  | 70.0 (1), missing 1 of 2 |  | 1 |  |
+    | Adversarial | 0.1 | Test accuracy (%) |  |  | missing 2 of 2 |  | 0 |  |
+    | Adversarial | 1 | Test accuracy (%) |  |  | not finite† |  | 1 |  |
+
+    † Adversarial, 1: run 777777777777 (seed 0) diverged
+
+    Published: made up, row 1
+    "#);
+    insta::assert_snapshot!(tables::csv(&numbers), @r#"
+    experiment,init,rate,metric,unit,published,published_source,expected,mean,sd,n,ci95_low,ci95_high,seeds_missing,check,poisoned,values
+    tiny,random,low,test_accuracy,%,80.25,"made up, row 1",81.5,81,1.4142135623730951,2,68.2937952638253,93.7062047361747,0,within,,0:80;1:82
+    tiny,random,high,test_accuracy,%,,,,70,,1,,,1,,,0:70
+    tiny,adversarial,low,test_accuracy,%,,,,,,0,,,2,,,
+    tiny,adversarial,high,test_accuracy,%,,,,,,1,,,0,,run 777777777777 (seed 0) diverged,0:NaN
+    "#);
+    insta::assert_snapshot!(tables::latex(&numbers), @r#"
+    % \usepackage{booktabs,longtable}
+    \begin{table}
+    \centering
+    \caption{Accuracy of A \& B \textless{}50\%\textgreater{}. Test accuracy (\%): mean $\pm$ sample standard deviation (number of seeds).}
+    \label{tab:tiny}
+    \begin{tabular}{lrr}
+    \toprule
+    Initialization & \shortstack{Rate = 0.1} & \shortstack{Rate = 1} \\
+    \midrule
+    Random & 81.0 $\pm$ 1.4 (2); published 80.25 & 70.0 (1), missing 1 of 2 \\
+    Adversarial & missing 2 of 2 & not finite\textdagger{} \\
+    \bottomrule
+    \end{tabular}
+    \par\footnotesize \textdagger{} Adversarial, 1: run 777777777777 (seed 0) diverged
+    \par\footnotesize Published: made up, row 1
+    \end{table}
+
+    \begin{longtable}{lllrrrrrl}
+    \caption{Accuracy of A \& B \textless{}50\%\textgreater{}. Published, expected and this run.}\label{tab:tiny-long}\\
+    \toprule
+    Initialization & Rate & Metric & Published & Expected & This run & 95\% interval & n & Check \\
+    \midrule
+    \endhead
+    Random & 0.1 & Test accuracy (\%) & 80.25 & 81.5 & 81.0 $\pm$ 1.4 (2) & 68.3 to 93.7 & 2 & within \\
+    Random & 1 & Test accuracy (\%) &  &  & 70.0 (1), missing 1 of 2 &  & 1 &  \\
+    Adversarial & 0.1 & Test accuracy (\%) &  &  & missing 2 of 2 &  & 0 &  \\
+    Adversarial & 1 & Test accuracy (\%) &  &  & not finite\textdagger{} &  & 1 &  \\
+    \bottomrule
+    \end{longtable}
+    "#);
+}
+
+#[test]
+fn figures_hold_no_nan_and_say_what_is_missing() {
+    let verification = verification();
+    for kind in KINDS {
+        let result = result(kind);
+        let Some(svg) = figures::draw(&Numbers::new(&result, &verification)).unwrap() else {
+            assert_eq!(kind, "table");
+            continue;
+        };
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{kind}: {svg}");
+        assert!(svg.contains("<title>Accuracy of A &amp; B &lt;50%&gt;</title>"), "{kind}");
+        assert!(kind != "heatmap" || svg.contains("no data"), "{kind}");
+        assert!(figures::rasterize(&svg).unwrap().starts_with(b"\x89PNG"), "{kind}");
+    }
+}
+
+#[test]
+fn a_result_without_a_single_value_is_drawn() {
+    let verification = verification();
+    for kind in KINDS {
+        let mut result = result(kind);
+        for seed in result.cells.iter_mut().flat_map(|cell| &mut cell.seeds) {
+            seed.run = None;
+            seed.values.clear();
+        }
+        if let Some(svg) = figures::draw(&Numbers::new(&result, &verification)).unwrap() {
+            assert!(svg.contains("no data"), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn the_same_result_gives_the_same_bytes_and_a_true_manifest() {
+    let results: Vec<ExperimentResult> = ["curves", "bars"].iter().map(|k| result(k)).collect();
+    let verification = verification();
+    let context = ReportContext {
+        profile: "test",
+        results: &results,
+        verification: &verification,
+        provenance: &[("Device".to_owned(), "<none>".to_owned())],
+        command: "make reproduce",
+    };
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let written = write(first.path(), &context).unwrap();
+    write(second.path(), &context).unwrap();
+    let manifest = std::fs::read_to_string(first.path().join("ro-crate-metadata.json")).unwrap();
+    for path in &written {
+        let name = path.strip_prefix(first.path()).unwrap();
+        let content = std::fs::read(path).unwrap();
+        assert_eq!(content, std::fs::read(second.path().join(name)).unwrap(), "{name:?}");
+        let digest = Artifact::new(name.display().to_string(), &content).sha256;
+        let is_manifest = name == Path::new("ro-crate-metadata.json");
+        assert!(is_manifest || manifest.contains(&digest), "{name:?}");
+    }
+}
+
+#[test]
+fn the_page_is_whole_and_escapes_what_it_shows() {
+    let (results, verification) = ([result("bars")], verification());
+    let context = ReportContext {
+        profile: "test",
+        results: &results,
+        verification: &verification,
+        provenance: &[("Device".to_owned(), "<none>".to_owned())],
+        command: "make reproduce",
+    };
+    let page = html::page(&context, &[], None).unwrap();
+    assert!(page.contains("a &#60; b | c") && !page.contains("<none>"));
+    assert!(!page.contains("http://") && !page.contains("https://"), "needs the network");
+    // Every link within the page has its target.
+    for link in page.split("href=\"#").skip(1) {
+        let target = link.split('"').next().unwrap();
+        assert!(page.contains(&format!("id=\"{target}\"")), "#{target} leads nowhere");
+    }
+}
+
+#[test]
+fn a_departed_verdict_is_plain_on_the_terminal() {
+    let verification = verification();
+    let context = ReportContext {
+        profile: "test",
+        results: &[],
+        verification: &verification,
+        provenance: &[],
+        command: "make reproduce",
+    };
+    let plain = terminal_summary(&context, false);
+    assert!(plain.contains("refuted") && plain.contains("1 within"), "{plain}");
+    assert!(!plain.contains('\u{1b}') && terminal_summary(&context, true).contains('\u{1b}'));
+    assert!(verdicts_markdown(&verification).contains("a &lt; b \\| c"));
+}

@@ -1,0 +1,105 @@
+//! What several test files need: small specs, a store of their own, the binary.
+#![allow(dead_code)]
+
+use bad_global_minima::augment::AugmentSpec;
+use bad_global_minima::corrupt::{CorruptionSpec, ZeroOutUnit};
+use bad_global_minima::spec::*;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Vanilla SGD from random weights on a few real images.
+pub fn small_run() -> RunSpec {
+    RunSpec {
+        seed: 3,
+        data: DataSpec::Images(ImageDataSpec {
+            dataset: "fashion-mnist-subset".to_owned(),
+            train: 40,
+            test: 50,
+            evaluate_on: EvaluateOn::Test,
+            pool: 2,
+        }),
+        network: NetworkSpec { arch: Arch::Resnet18, width: 2, batch_norm: true },
+        start: Start::Random { scale: 1.0 },
+        train: TrainSpec {
+            corruption: None,
+            augmentation: None,
+            noise_copies: None,
+            batch_size: 16,
+            optimizer: Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 },
+            learning_rate: 0.05,
+            schedule: Schedule::Constant,
+            stop: Stop::Epochs(3),
+            evaluate_every: 1,
+            snapshots: Vec::new(),
+        },
+    }
+}
+
+/// Algorithm 1 with two copies.
+pub fn corruption() -> CorruptionSpec {
+    CorruptionSpec { replication: 2, zero_out: 0.1, unit: ZeroOutUnit::Values, random_labels: 1.0 }
+}
+
+/// Augmentation, l2 and momentum, starting from a fit of corrupted labels.
+pub fn small_chain() -> RunSpec {
+    let mut parent = small_run();
+    parent.train.corruption = Some(corruption());
+    let mut child = small_run();
+    child.start = Start::Run(Box::new(parent));
+    child.train.augmentation = Some(AugmentSpec { crop_padding: 2, flip: 0.5 });
+    child.train.optimizer = Optimizer::Sgd { momentum: 0.9, weight_decay: 5e-4 };
+    child.train.schedule = Schedule::MultiStep { milestones: vec![1, 2], gamma: 0.1 };
+    child
+}
+
+/// A folder of its own for a test, with the spec in a file.
+pub struct Workplace {
+    pub folder: tempfile::TempDir,
+}
+
+impl Workplace {
+    pub fn new() -> Self {
+        Workplace { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn spec_file(&self, name: &str, spec: &RunSpec) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, serde_json::to_vec_pretty(spec).unwrap()).unwrap();
+        path
+    }
+
+    /// `bgm` with the repository's data and this folder's store.
+    pub fn bgm(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("bgm starts")
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bgm"));
+        command.current_dir(repository()).arg("--store").arg(self.path("runs")).args(arguments);
+        if !arguments.contains(&"--device") {
+            command.args(["--device", "cpu"]);
+        }
+        command
+    }
+
+    /// `key result_hash` that `bgm run` prints for a spec.
+    pub fn run(&self, spec: &Path) -> (String, String) {
+        let output = self.bgm(&["run", spec.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let line = text(&output.stdout);
+        let (key, hash) = line.trim().split_once(' ').expect("key and hash");
+        (key.to_owned(), hash.to_owned())
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

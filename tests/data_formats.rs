@@ -1,0 +1,681 @@
+//! Readers of the paper's data sets, on small files made here in the exact published formats,
+//! whole and malformed in every way that we could think of.
+
+use bad_global_minima::corrupt::ImageShape;
+use bad_global_minima::data::archive::{Archive, Digest};
+use bad_global_minima::data::catalog::{DATASETS, Format};
+use bad_global_minima::data::fetch::{FetchOptions, Fetched, fetch};
+use bad_global_minima::data::folders::{self, CINIC_CLASSES, SUPER_CLASSES};
+use bad_global_minima::data::prepare::prepare;
+use bad_global_minima::data::prepared::{self, HEADER_BYTES, Header, PreparedManifest};
+use bad_global_minima::data::progress::Progress;
+use bad_global_minima::data::records::{CIFAR10, CIFAR100, RecordError, RecordFormat};
+use bad_global_minima::data::stats::ChannelStats;
+use bad_global_minima::data::{Catalog, DataError, DatasetInfo, check, idx};
+use flate2::{Compression, write::GzEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+use tar::EntryType;
+use tempfile::TempDir;
+
+fn quiet(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn gz(bytes: &[u8]) -> Vec<u8> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+    out.write_all(bytes).unwrap();
+    out.finish().unwrap()
+}
+
+/// Appends an entry with any name, the dangerous ones too.
+fn append(tar: &mut tar::Builder<Vec<u8>>, name: &str, kind: EntryType, bytes: &[u8]) {
+    let mut header = tar::Header::new_ustar();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    if matches!(kind, EntryType::Symlink | EntryType::Link) {
+        header.set_link_name("/etc/passwd").unwrap();
+    }
+    header.set_cksum();
+    tar.append(&header, bytes).unwrap();
+}
+
+fn tar_gz(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, bytes) in files {
+        append(&mut tar, name, EntryType::Regular, bytes);
+    }
+    gz(&tar.into_inner().unwrap())
+}
+
+fn sha256(bytes: &[u8]) -> &'static str {
+    let digits: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    Box::leak(digits.into_boxed_str())
+}
+
+/// The published data set `name`, with this archive in the place of the published one.
+fn with_archive(name: &str, bytes: &[u8], counts: Option<[u64; 2]>) -> DatasetInfo {
+    let mut info = *DATASETS.iter().find(|info| info.name == name).unwrap();
+    let published = info.archive.unwrap();
+    let digest = Digest::Sha256(sha256(bytes));
+    let bytes = Some(bytes.len() as u64);
+    info.archive = Some(Archive { bytes, digest, most_bytes: 1 << 20, ..published });
+    info.counts = counts;
+    info
+}
+
+/// Puts the archive where a user would put it by hand, and lets `fetch` unpack it.
+fn install(root: &Path, info: &DatasetInfo, bytes: &[u8]) -> Result<Fetched, DataError> {
+    let folder = root.join(info.name);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(info.archive.unwrap().file), bytes).unwrap();
+    // Never asked for: what is there is not downloaded.
+    let options = FetchOptions { url: Some("http://127.0.0.1:1/".into()), ..Default::default() };
+    fetch(info, root, &options, &mut quiet)
+}
+
+fn record(labels: &[u8], value: impl Fn(usize) -> u8) -> Vec<u8> {
+    labels.iter().copied().chain((0..3072).map(value)).collect()
+}
+
+/// Three records a training file, two in the test file, all values of a record equal.
+fn cifar10_files() -> Vec<(String, Vec<u8>)> {
+    let file = |name: &str, first: u8, count: u8| {
+        let records = (first..first + count).flat_map(|i| record(&[i % 10], move |_| i));
+        (format!("cifar-10-batches-bin/{name}"), records.collect())
+    };
+    let mut files: Vec<_> =
+        CIFAR10.train.iter().zip(0u8..).map(|(name, i)| file(name, 3 * i, 3)).collect();
+    files.push(file("test_batch.bin", 200, 2));
+    files.push(("cifar-10-batches-bin/batches.meta.txt".into(), b"airplane\n".to_vec()));
+    files
+}
+
+#[test]
+fn cifar10_from_archive_to_mapped_images() {
+    let root = TempDir::new().unwrap();
+    let bytes = tar_gz(&cifar10_files());
+    let info = with_archive("cifar-10", &bytes, Some([15, 2]));
+    assert_eq!(install(root.path(), &info, &bytes).unwrap(), Fetched::Unpacked);
+    assert_eq!(install(root.path(), &info, &bytes).unwrap(), Fetched::AlreadyUnpacked);
+    prepare(&info, root.path(), &mut quiet).unwrap();
+
+    let catalog = Catalog::new(root.path());
+    let (train, test) = catalog.read(&info).unwrap();
+    assert_eq!(train.shape, ImageShape { channels: 3, height: 32, width: 32 });
+    assert_eq!(train.labels, (0..15).map(|i| i % 10).collect::<Vec<u8>>());
+    assert!((0..15).all(|i| train.image(i).iter().all(|&value| usize::from(value) == i)));
+    assert_eq!((test.len(), test.image(1)[0]), (2, 201));
+    // Nothing is copied: not by a slice, not by pooling by 1, not by a second load.
+    assert!(train.pixels.is_mapped());
+    let again = catalog.read(&info).unwrap().0;
+    let sliced = again.slice(3, 9).pooled(1);
+    assert_eq!(sliced.pixels.as_ptr(), train.image(3).as_ptr());
+    assert_eq!(catalog.hash_of(&info).unwrap(), format!("sha256:{}", sha256(&bytes)));
+
+    let checked = check::check(&info, root.path(), &mut quiet).unwrap();
+    assert_eq!(checked.unpacked, 7);
+    assert_eq!(checked.archive.unwrap(), format!("sha256:{}", sha256(&bytes)));
+    assert_eq!(
+        (checked.train.len(), checked.train.classes[4], checked.train.classes[9]),
+        (15, 2, 1)
+    );
+    // Values 0 to 14, 1,024 of each in every channel: mean 7, variance 56 / 3.
+    let stats = checked.train.stats;
+    assert_eq!(stats.mean(), [(7.0 / 255.0) as f32; 3]);
+    assert_eq!(stats.std(), [((56.0f64 / 3.0).sqrt() / 255.0) as f32; 3]);
+    assert_eq!(checked.test.stats.mean(), [(200.5 / 255.0) as f32; 3]);
+    assert_eq!(checked.test.stats.std(), [(0.5 / 255.0) as f32; 3]);
+}
+
+#[test]
+fn channels_keep_their_order_and_place() {
+    // Red 10, green 20, blue 30, the last pixel of each plane one more.
+    let bytes = record(&[7], |i| 10 * (i / 1024 + 1) as u8 + u8::from(i % 1024 == 1023));
+    let mut images = Vec::new();
+    let count = CIFAR10.read::<RecordError>(&bytes[..], |label, pixels| {
+        images.push((label, pixels.to_vec()));
+        Ok(())
+    });
+    assert_eq!(count.unwrap(), 1);
+    let (label, pixels) = &images[0];
+    assert_eq!(*label, 7);
+    assert_eq!([pixels[0], pixels[1023], pixels[1024], pixels[3071]], [10, 11, 20, 31]);
+}
+
+#[test]
+fn cifar100_takes_fine_labels_and_measures_its_scaling() {
+    let root = TempDir::new().unwrap();
+    let train: Vec<u8> =
+        (0..4u8).flat_map(|i| record(&[i, 90 + i], move |_| if i < 2 { 0 } else { 255 })).collect();
+    let files = [
+        ("cifar-100-binary/train.bin".to_owned(), train),
+        ("cifar-100-binary/test.bin".to_owned(), record(&[19, 99], |_| 255)),
+    ];
+    let bytes = tar_gz(&files);
+    let info = with_archive("cifar-100", &bytes, Some([4, 1]));
+    install(root.path(), &info, &bytes).unwrap();
+    prepare(&info, root.path(), &mut quiet).unwrap();
+    let catalog = Catalog::new(root.path());
+    let (train, test) = catalog.read(&info).unwrap();
+    assert_eq!((&train.labels[..], &test.labels[..]), (&[90, 91, 92, 93][..], &[99][..]));
+    let scaling = catalog.normalization(&info).unwrap();
+    assert_eq!(scaling.std(), [0.5; 3]);
+    let mut out = Vec::new();
+    scaling.append_channels_last(&[0, 255, 0], &mut out);
+    assert_eq!(out, [-1.0, 1.0, -1.0]); // Mean and deviation are both one half.
+}
+
+/// The message of what must fail.
+fn message<T>(result: Result<T, DataError>) -> String {
+    match result {
+        Ok(_) => panic!("should have failed"),
+        Err(e) => e.to_string(),
+    }
+}
+
+#[track_caller]
+fn says<T>(result: Result<T, DataError>, parts: &[&str]) {
+    let message = message(result);
+    for part in parts {
+        assert!(message.contains(part), "'{part}' is not in: {message}");
+    }
+}
+
+/// Fetches and prepares CIFAR-10 with one of its files replaced.
+fn cifar10_with(name: &str, bytes: Vec<u8>) -> Result<PreparedManifest, DataError> {
+    let root = TempDir::new().unwrap();
+    let mut files = cifar10_files();
+    files.iter_mut().find(|(path, _)| path.ends_with(name)).unwrap().1 = bytes;
+    let archive = tar_gz(&files);
+    let info = with_archive("cifar-10", &archive, Some([15, 2]));
+    install(root.path(), &info, &archive)?;
+    let result = prepare(&info, root.path(), &mut quiet);
+    assert!(result.is_ok() || Catalog::new(root.path()).read(&info).is_err());
+    result
+}
+
+#[test]
+fn malformed_records_are_named() {
+    let mut long = record(&[1], |_| 0);
+    long.extend(record(&[2], |_| 0));
+    long.truncate(4000);
+    says(
+        cifar10_with("data_batch_3.bin", long),
+        &["data_batch_3.bin", "record 1", "927 of its 3073"],
+    );
+    let label = record(&[10], |_| 0);
+    says(cifar10_with("test_batch.bin", label), &["test_batch.bin", "label of record 0 is 10"]);
+    says(cifar10_with("data_batch_1.bin", vec![]), &["data_batch_1.bin", "empty"]);
+    let short = record(&[1], |_| 0);
+    says(cifar10_with("data_batch_5.bin", short), &["training split", "13 images", "15"]);
+
+    let mut each = |_: u8, _: &[u8]| Ok::<(), RecordError>(());
+    let coarse = CIFAR100.read(&record(&[20, 0], |_| 0)[..], &mut each).unwrap_err();
+    assert!(coarse.to_string().contains("coarse label of record 0 is 20"), "{coarse}");
+    let fine = CIFAR100.read(&record(&[19, 100], |_| 0)[..], &mut each).unwrap_err();
+    assert!(fine.to_string().contains("fine label of record 0 is 100"), "{fine}");
+}
+
+#[test]
+fn files_that_did_not_come_from_the_archive_are_refused() {
+    let root = TempDir::new().unwrap();
+    let bytes = tar_gz(&cifar10_files());
+    let info = with_archive("cifar-10", &bytes, Some([15, 2]));
+    let unpacked = root.path().join("cifar-10/cifar-10-batches-bin");
+    fs::create_dir_all(&unpacked).unwrap();
+    for (name, bytes) in cifar10_files() {
+        fs::write(root.path().join("cifar-10").join(name), bytes).unwrap();
+    }
+    says(prepare(&info, root.path(), &mut quiet), &["unpacked.sha256", "unpacked by hand"]);
+    says(Catalog::new(root.path()).read(&info), &["bgm data prepare"]);
+
+    install(root.path(), &info, &bytes).unwrap();
+    let victim = unpacked.join("data_batch_2.bin");
+    let mut changed = fs::read(&victim).unwrap();
+    changed[100] ^= 1;
+    fs::write(&victim, &changed).unwrap();
+    let result = prepare(&info, root.path(), &mut quiet);
+    assert!(matches!(&result, Err(DataError::Hash { path, .. }) if *path == victim), "{result:?}");
+    fs::remove_file(&victim).unwrap();
+    says(prepare(&info, root.path(), &mut quiet), &["data_batch_2.bin", "bgm data fetch"]);
+    // The list of another archive is no list of this one.
+    let other = with_archive("cifar-10", b"another", None);
+    says(prepare(&other, root.path(), &mut quiet), &["unpacked.sha256", "is not the list"]);
+}
+
+/// Unpacks an archive that holds `entries` after one good file.
+fn unpack(entries: &[(&str, EntryType, &[u8])]) -> Result<Fetched, DataError> {
+    let root = TempDir::new().unwrap();
+    let mut tar = tar::Builder::new(Vec::new());
+    append(&mut tar, "top/good.bin", EntryType::Regular, b"good");
+    for (name, kind, bytes) in entries {
+        append(&mut tar, name, *kind, bytes);
+    }
+    let bytes = gz(&tar.into_inner().unwrap());
+    let info = with_archive("cifar-10", &bytes, None);
+    let inner = root.path().join("inner");
+    let result = install(&inner, &info, &bytes);
+    if result.is_err() {
+        let left = |path: &Path| fs::read_dir(path).unwrap().count();
+        assert_eq!(left(root.path()), 1, "something was written outside");
+        assert_eq!(left(&inner.join("cifar-10")), 2, "only the archive and the lock may be left");
+    }
+    result
+}
+
+#[test]
+fn unsafe_archives_unpack_nothing() {
+    use EntryType::*;
+    says(unpack(&[("../evil", Regular, b"x")]), &["entry '../evil'", "points outside"]);
+    says(unpack(&[("top/../../../evil", Regular, b"x")]), &["points outside"]);
+    says(unpack(&[("/tmp/bgm-evil", Regular, b"x")]), &["entry '/tmp/bgm-evil'", "points outside"]);
+    assert!(!Path::new("/tmp/bgm-evil").exists());
+    says(unpack(&[("..", Directory, b"")]), &["points outside"]);
+    says(unpack(&[("top/link", Symlink, b"")]), &["entry 'top/link'", "neither file nor folder"]);
+    says(unpack(&[("top/link", Link, b"")]), &["neither file nor folder"]);
+    says(unpack(&[("top/null", Char, b"")]), &["neither file nor folder"]);
+    says(unpack(&[("top/disk", Block, b"")]), &["neither file nor folder"]);
+    says(unpack(&[("top/pipe", Fifo, b"")]), &["neither file nor folder"]);
+    says(unpack(&[("top/good.bin", Regular, b"x")]), &["occurs twice"]);
+    says(unpack(&[("top\\evil", Regular, b"x")]), &["characters"]);
+    says(unpack(&[("a/b/c/d/e/f/g/h/i", Regular, b"x")]), &["nested too deeply"]);
+    let many: Vec<String> = (0..70).map(|i| format!("top/{i}")).collect();
+    let many: Vec<_> = many.iter().map(|name| (name.as_str(), Regular, &b""[..])).collect();
+    says(unpack(&many), &["one more than 64 entries"]);
+    // 64 MiB of zeros in 300 kB: the bound of 1 MiB holds, for a file and for a header alike.
+    let zeros = vec![0; 64 << 20];
+    says(unpack(&[("top/bomb", Regular, &zeros)]), &["expands to more"]);
+    says(unpack(&[("top/name", GNULongName, &zeros)]), &["expands to more"]);
+    assert!(unpack(&[("top/fine", Regular, b"x")]).is_ok());
+}
+
+#[test]
+fn damaged_archives_are_named() {
+    let root = TempDir::new().unwrap();
+    let good = tar_gz(&cifar10_files());
+    let info = with_archive("cifar-10", &good, None);
+    let size = install(root.path(), &info, &good[..good.len() - 1]);
+    assert!(
+        matches!(&size, Err(DataError::Size { expected, found, .. }) if *expected == found + 1)
+    );
+    says(size, &["cifar-10-binary.tar.gz"]);
+    let mut flipped = good.clone();
+    flipped[50] ^= 1;
+    let hash = install(root.path(), &info, &flipped);
+    assert!(matches!(&hash, Err(DataError::Archive { .. })), "{hash:?}");
+    says(hash, &["cifar-10-binary.tar.gz", "sha256:", "remove it"]);
+    // Its digest is right, but it is no archive.
+    for bytes in [&b"no gzip at all"[..], &gz(b"no tar at all"), &good[..good.len() / 2], &gz(b"")]
+    {
+        let info = with_archive("cifar-10", bytes, None);
+        says(install(root.path(), &info, bytes), &["cifar-10-binary.tar.gz"]);
+    }
+    assert!(!root.path().join("cifar-10/cifar-10-batches-bin").exists());
+    says(fetch(&DATASETS[0], root.path(), &FetchOptions::default(), &mut quiet), &["embedded"]);
+}
+
+fn png(width: u32, height: u32, color: ExtendedColorType, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    image::codecs::png::PngEncoder::new(&mut out).write_image(bytes, width, height, color).unwrap();
+    out
+}
+
+/// A 32x32 image of one colour.
+fn flat(rgb: [u8; 3]) -> Vec<u8> {
+    png(32, 32, ExtendedColorType::Rgb8, &rgb.repeat(1024))
+}
+
+/// Two training images a class, one test and one validation image.
+fn cinic_files() -> Vec<(String, Vec<u8>)> {
+    let mut files = vec![("README.md".to_owned(), b"read me".to_vec())];
+    for (label, class) in CINIC_CLASSES.iter().enumerate().rev() {
+        let label = label as u8;
+        files.push((format!("train/{class}/n2.png"), flat([label, 2, 0])));
+        files.push((format!("train/{class}/cifar-1.png"), flat([label, 1, 0])));
+        let grey = png(32, 32, ExtendedColorType::L8, &[100 + label; 1024]);
+        files.push((format!("test/{class}/a.png"), grey));
+        files.push((format!("valid/{class}/a.png"), flat([0; 3])));
+    }
+    files
+}
+
+fn cinic(files: &[(String, Vec<u8>)], root: &Path) -> Result<DatasetInfo, DataError> {
+    let bytes = tar_gz(files);
+    let mut info = with_archive("cinic-10", &bytes, Some([20, 10]));
+    let md5: String =
+        <md5::Md5 as md5::Digest>::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let digest = Digest::Md5(Box::leak(md5.into_boxed_str()));
+    info.archive = info.archive.map(|archive| Archive { digest, ..archive });
+    install(root, &info, &bytes)?;
+    prepare(&info, root, &mut quiet)?;
+    Ok(info)
+}
+
+#[test]
+fn cinic_from_archive_to_mapped_images() {
+    let root = TempDir::new().unwrap();
+    let info = cinic(&cinic_files(), root.path()).unwrap();
+    let (train, test) = Catalog::new(root.path()).read(&info).unwrap();
+    // Files by name within a class, classes in turn: any prefix is balanced.
+    assert_eq!(train.labels[..12], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]);
+    assert_eq!([train.image(1)[0], train.image(1)[1024], train.image(1)[2048]], [1, 1, 0]);
+    assert_eq!([train.image(11)[0], train.image(11)[1024]], [1, 2]);
+    assert!(test.image(3).iter().all(|&value| value == 103), "grey becomes three channels");
+    let checked = check::check(&info, root.path(), &mut quiet).unwrap();
+    assert_eq!(checked.unpacked, 41);
+    assert!(checked.archive.unwrap().starts_with("md5:"));
+    // The same with everything inside one folder.
+    let root = TempDir::new().unwrap();
+    let nested: Vec<_> =
+        cinic_files().into_iter().map(|(name, bytes)| (format!("CINIC/{name}"), bytes)).collect();
+    let info = cinic(&nested, root.path()).unwrap();
+    assert_eq!(Catalog::new(root.path()).read(&info).unwrap().0, train);
+}
+
+/// CINIC-10 with one file replaced, or removed where there are no bytes.
+fn cinic_with(name: &str, bytes: Option<Vec<u8>>) -> Result<DatasetInfo, DataError> {
+    let mut files = cinic_files();
+    files.retain(|(path, _)| path != name);
+    files.extend(bytes.map(|bytes| (name.to_owned(), bytes)));
+    cinic(&files, TempDir::new().unwrap().path())
+}
+
+#[test]
+fn malformed_cinic_folders_are_named() {
+    let wide = png(33, 32, ExtendedColorType::Rgb8, &[0; 33 * 32 * 3]);
+    says(cinic_with("train/cat/n2.png", Some(wide)), &["train/cat/n2.png", "33x32", "32x32"]);
+    says(
+        cinic_with("train/dog/n2.png", Some(b"no image".to_vec())),
+        &["train/dog/n2.png", "no readable"],
+    );
+    let mut cut = flat([1, 2, 3]);
+    cut.truncate(cut.len() / 2);
+    says(cinic_with("train/dog/n2.png", Some(cut)), &["train/dog/n2.png", "no readable"]);
+    says(cinic_with("train/dog/n2.png", Some(vec![])), &["train/dog/n2.png", "no readable"]);
+    says(cinic_with("test/ship/a.png", None), &["test", "no folder for class 'ship'"]);
+    says(cinic_with("train/zebra/a.png", Some(flat([0; 3]))), &["train", "zebra"]);
+    let text = cinic_files().into_iter().filter(|(name, _)| name != "test/ship/a.png");
+    let text: Vec<_> = text.chain([("test/ship/a.txt".to_owned(), vec![1])]).collect();
+    says(cinic(&text, TempDir::new().unwrap().path()), &["test/ship", "holds no image"]);
+    says(cinic_with("train/dog/n3.png", Some(flat([0; 3]))), &["training split", "21 images"]);
+}
+
+#[test]
+fn a_png_that_promises_a_huge_image_is_refused_before_it_is_allocated() {
+    // Width and height of the header become 2^31 - 1, its checksum is made to fit.
+    let mut bytes = flat([0; 3]);
+    bytes[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
+    let mut crc = flate2::Crc::new();
+    crc.update(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+    assert!(folders::decode_cinic(&bytes).is_err());
+    assert!(folders::decode_imagenet(&bytes).is_err());
+}
+
+fn jpeg(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
+    let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb(pixel(x, y)));
+    let mut out = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut out, 95).encode_image(&image).unwrap();
+    out
+}
+
+/// All 1,000 folders; one image in each folder that a super-class needs, two in the first dog's.
+fn imagenet(root: &Path) {
+    for split in ["train", "val"] {
+        for position in 0..1000 {
+            let folder = root.join(format!("restricted-imagenet/{split}/n{:08}", position * 7 + 1));
+            fs::create_dir_all(&folder).unwrap();
+            let of = |&(_, first, last): &(&str, usize, usize)| (first..=last).contains(&position);
+            if let Some(label) = SUPER_CLASSES.iter().position(of) {
+                let image = jpeg(16, 8, |_, _| [20 * label as u8; 3]);
+                fs::write(folder.join("b.JPEG"), image).unwrap();
+            }
+        }
+    }
+    let dog = root.join(format!("restricted-imagenet/train/n{:08}", 151 * 7 + 1));
+    // A PNG that is called JPEG, as ImageNet has.
+    fs::write(dog.join("a.JPEG"), flat([200; 3])).unwrap();
+}
+
+#[test]
+fn restricted_imagenet_from_folders_to_mapped_images() {
+    let root = TempDir::new().unwrap();
+    imagenet(root.path());
+    let info = DATASETS.iter().find(|info| info.format == Format::RestrictedImagenet).unwrap();
+    let catalog = Catalog::new(root.path());
+    says(catalog.hash_of(info), &["bgm data prepare"]);
+    says(catalog.read(info), &["bgm data prepare"]);
+    prepare(info, root.path(), &mut quiet).unwrap();
+    let (train, test) = catalog.read(info).unwrap();
+    assert_eq!(train.shape, ImageShape { channels: 3, height: 224, width: 224 });
+    // 118 dogs, 5 cats, 3 frogs, 5 turtles, 21 birds, 18 primates, 9 fish, 4 crabs, 20 insects.
+    let checked = check::check(info, root.path(), &mut quiet).unwrap();
+    assert_eq!(checked.test.classes, [118, 5, 3, 5, 21, 18, 9, 4, 20]);
+    assert_eq!(checked.train.classes[0], 119);
+    let wrong = (0..test.len())
+        .find(|&i| (i32::from(test.image(i)[0]) - 20 * i32::from(test.labels[i])).abs() > 2);
+    assert_eq!(wrong, None);
+    assert_eq!(train.image(0)[0], 200, "the first of two images comes at one quarter, before all");
+    assert_eq!(catalog.hash_of(info).unwrap().len(), 64);
+
+    let (val, one) = (root.path().join("restricted-imagenet/val"), format!("n{:08}", 151 * 7 + 1));
+    let anew = || {
+        fs::remove_dir_all(root.path().join("restricted-imagenet/prepared")).unwrap_or_default();
+        prepare(info, root.path(), &mut quiet)
+    };
+    fs::remove_file(val.join(&one).join("b.JPEG")).unwrap();
+    says(anew(), &[&one, "holds no image"]);
+    fs::remove_dir(val.join(&one)).unwrap();
+    says(anew(), &["val", "999 class folders"]);
+    fs::create_dir(val.join("dogs")).unwrap();
+    says(anew(), &["val", "\"dogs\"", "WordNet"]);
+    fs::remove_dir_all(&val).unwrap();
+    says(anew(), &["val", "incomplete"]);
+}
+
+#[test]
+fn imagenet_images_are_resized_and_cropped_at_the_centre() {
+    // Left half black, right half white, twice as wide as high: the crop is 256 -> 224 high
+    // and has the edge in its middle.
+    let image =
+        folders::decode_imagenet(&jpeg(1024, 512, |x, _| [if x < 512 { 0 } else { 255 }; 3]));
+    let image = image.unwrap();
+    assert_eq!(image.len(), 3 * 224 * 224);
+    let row = &image[100 * 224..101 * 224];
+    assert!(row[..108].iter().all(|&v| v < 8) && row[116..].iter().all(|&v| v > 247), "{row:?}");
+    // Higher than wide, with colour planes apart.
+    let image =
+        folders::decode_imagenet(&jpeg(100, 150, |_, y| [250, 128, if y < 75 { 0 } else { 255 }]));
+    let image = image.unwrap();
+    let plane = |channel: usize, y: usize| image[channel * 224 * 224 + y * 224 + 10];
+    assert!(plane(0, 5) > 240 && plane(1, 5).abs_diff(128) < 8);
+    assert!(plane(2, 100) < 16 && plane(2, 124) > 239);
+    let strip = jpeg(1, 500, |_, _| [0; 3]);
+    assert!(folders::decode_imagenet(&strip).unwrap_err().contains("too narrow"));
+    assert!(folders::decode_imagenet(b"no image").unwrap_err().contains("no readable"));
+}
+
+/// A prepared CIFAR-10, its manifest, and where it lies.
+fn prepared_cifar() -> (TempDir, DatasetInfo, PreparedManifest) {
+    let root = TempDir::new().unwrap();
+    let bytes = tar_gz(&cifar10_files());
+    let info = with_archive("cifar-10", &bytes, Some([15, 2]));
+    install(root.path(), &info, &bytes).unwrap();
+    let manifest = prepare(&info, root.path(), &mut quiet).unwrap();
+    (root, info, manifest)
+}
+
+#[test]
+fn damaged_prepared_splits_are_named() {
+    let (root, info, _) = prepared_cifar();
+    let catalog = Catalog::new(root.path());
+    let split = root.path().join("cifar-10/prepared/train.bgm");
+    let good = fs::read(&split).unwrap();
+    for at in [0, 9, 41, HEADER_BYTES - 1, HEADER_BYTES, good.len() - 1] {
+        // Loaded before: a file that has changed since is hashed again.
+        catalog.read(&info).unwrap();
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::remove_file(&split).unwrap(); // As a rename does; the mapped file stays as it is.
+        fs::write(&split, &bad).unwrap();
+        let result = catalog.read(&info);
+        assert!(matches!(&result, Err(DataError::Hash { path, .. }) if *path == split), "{at}");
+        fs::remove_file(&split).unwrap();
+        fs::write(&split, &good).unwrap();
+    }
+    let file = fs::File::options().write(true).open(&split).unwrap();
+    file.set_len(good.len() as u64 + 1).unwrap();
+    assert!(matches!(catalog.read(&info), Err(DataError::Size { .. })));
+    fs::remove_file(&split).unwrap();
+    says(catalog.read(&info), &["train.bgm", "bgm data prepare"]);
+    // Preparing makes it whole again, bit for bit.
+    prepare(&info, root.path(), &mut quiet).unwrap();
+    assert_eq!(fs::read(&split).unwrap(), good);
+    let other = DatasetInfo { counts: Some([15, 3]), ..info };
+    says(catalog.read(&other), &["test.bgm", "2 images of 10 classes, not 3 of 10"]);
+    let manifest = root.path().join("cifar-10/prepared/manifest.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("sha256:", "sha256:0")).unwrap();
+    says(catalog.read(&info), &["prepared from sha256:0"]);
+    fs::write(&manifest, text.replace("train.bgm", "../../etc/passwd")).unwrap();
+    says(catalog.read(&info), &["manifest.toml", "must name exactly"]);
+    fs::write(&manifest, "nonsense").unwrap();
+    says(catalog.read(&info), &["manifest.toml"]);
+}
+
+#[test]
+fn what_is_prepared_serves_without_archive_and_unpacked_files() {
+    let (root, info, manifest) = prepared_cifar();
+    fs::remove_dir_all(root.path().join("cifar-10/cifar-10-batches-bin")).unwrap();
+    fs::remove_file(root.path().join("cifar-10/cifar-10-binary.tar.gz")).unwrap();
+    let checked = check::check(&info, root.path(), &mut quiet).unwrap();
+    assert_eq!((checked.archive, checked.unpacked), (None, 0));
+    assert_eq!(prepare(&info, root.path(), &mut quiet).unwrap(), manifest);
+    let (set, header) = prepared::open(&root.path().join("cifar-10"), &manifest.file[1]).unwrap();
+    assert_eq!((set.len(), header.count), (2, 2));
+}
+
+#[test]
+fn an_interrupted_preparation_leaves_nothing_and_can_be_repeated() {
+    let (root, info, _) = prepared_cifar();
+    let folder = root.path().join("cifar-10/prepared");
+    fs::remove_dir_all(&folder).unwrap();
+    let result = prepare(&info, root.path(), &mut |_| ControlFlow::Break(()));
+    assert!(matches!(result, Err(DataError::Interrupted)));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    prepare(&info, root.path(), &mut quiet).unwrap();
+    // While one process prepares, another keeps out.
+    let lock = fs::File::create(root.path().join("cifar-10/.lock")).unwrap();
+    lock.lock().unwrap();
+    assert!(matches!(prepare(&info, root.path(), &mut quiet), Err(DataError::Busy { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn idx_files_come_back_or_are_refused(
+        sizes in proptest::collection::vec(0usize..5, 1..4),
+        cut in 0usize..40,
+        noise in proptest::collection::vec((0usize..40, any::<u8>()), 0..3),
+    ) {
+        let values: Vec<u8> = (0..sizes.iter().product()).map(|i: usize| i as u8).collect();
+        let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+        sizes.iter().for_each(|&size| bytes.extend((size as u32).to_be_bytes()));
+        bytes.extend(&values);
+        let parsed = idx::parse(&bytes, sizes.len() as u8);
+        prop_assert_eq!(parsed.is_ok(), !sizes.contains(&0));
+        if let Ok(parsed) = parsed {
+            prop_assert_eq!(parsed, (sizes.clone(), values));
+        }
+        let whole = bytes.len();
+        bytes.truncate(whole - cut.min(whole));
+        for (at, value) in noise {
+            if let Some(byte) = bytes.get_mut(at) { *byte = value; }
+        }
+        if let Ok((sizes, values)) = idx::parse(&bytes, sizes.len() as u8) {
+            prop_assert_eq!(sizes.iter().product::<usize>(), values.len());
+        }
+    }
+
+    #[test]
+    fn records_come_back_or_are_refused(
+        labels in proptest::collection::vec((0u8..25, 0u8..110), 0..4),
+        extra in 0usize..3100,
+        fine in any::<bool>(),
+    ) {
+        let format: RecordFormat = if fine { CIFAR100 } else { CIFAR10 };
+        let used = |&(a, b): &(u8, u8)| if fine { vec![a, b] } else { vec![b] };
+        let mut bytes: Vec<u8> = labels.iter().flat_map(|l| record(&used(l), |i| i as u8)).collect();
+        bytes.resize(bytes.len() + extra, 0);
+        let mut seen = Vec::new();
+        let count = format.read::<RecordError>(&bytes[..], |label, pixels| {
+            seen.push((label, pixels.len()));
+            Ok(())
+        });
+        let valid = labels.iter().all(|&(a, b)| if fine { a < 20 && b < 100 } else { b < 10 });
+        prop_assert_eq!(count.is_ok(), valid && extra % format.bytes() == 0);
+        if let Ok(count) = count {
+            prop_assert_eq!(count as usize, bytes.len() / format.bytes());
+            prop_assert!(seen.iter().zip(&labels).all(|(seen, label)| *seen == (label.1, 3072)));
+        }
+    }
+
+    #[test]
+    fn headers_come_back_or_are_refused(
+        (channels, height, width) in (1usize..5, 1usize..300, 1usize..300),
+        (count, classes, mean) in (1u64..1_000_000, 1u32..=256, 0u64..=255),
+        noise in proptest::collection::vec((0usize..60, any::<u8>()), 1..4),
+        size in any::<u64>(),
+    ) {
+        let shape = ImageShape { channels, height, width };
+        let values = count * shape.pixels() as u64;
+        let stats = ChannelStats {
+            count: values,
+            sums: vec![values * mean; channels],
+            squares: vec![values * mean * mean; channels],
+        };
+        let header = Header { shape, classes, count, stats };
+        let mut bytes = header.to_bytes();
+        prop_assert_eq!(bytes.len(), HEADER_BYTES);
+        let whole = HEADER_BYTES as u64 + count * (shape.values() as u64 + 1);
+        prop_assert_eq!(Header::parse(&bytes, whole), Ok(header.clone()));
+        prop_assert!(Header::parse(&bytes, whole + 1).is_err());
+        prop_assert!(Header::parse(&bytes[..HEADER_BYTES - 1], whole).is_err());
+        for (at, value) in noise {
+            bytes[at] = value;
+        }
+        for size in [size, whole] {
+            if let Ok(parsed) = Header::parse(&bytes, size) {
+                let images = parsed.count * (parsed.shape.values() as u64 + 1);
+                prop_assert_eq!(images + HEADER_BYTES as u64, size);
+                prop_assert!(parsed.stats.std().iter().all(|deviation| deviation.is_finite()));
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_images_never_panic(at in 0usize..2000, value in any::<u8>(), cut in 0usize..2000) {
+        let mut bytes = jpeg(24, 24, |x, y| [x as u8 * 10, y as u8 * 10, 0]);
+        let length = bytes.len();
+        bytes[at % length] = value;
+        bytes.truncate(length - cut % length);
+        if let Ok(image) = folders::decode_imagenet(&bytes) {
+            prop_assert_eq!(image.len(), 3 * 224 * 224);
+        }
+        let mut bytes = flat([1, 2, 3]);
+        let length = bytes.len();
+        bytes[at % length] = value;
+        if let Ok(image) = folders::decode_cinic(&bytes) {
+            prop_assert_eq!(image.len(), 3 * 32 * 32);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Verdicts and regression on made-up runs: no training, milliseconds.
+
+mod common;
+
+use bad_global_minima::data::Catalog;
+use bad_global_minima::experiments::aggregate::{RunRecord, Runs, aggregate};
+use bad_global_minima::experiments::results::{ExperimentResult, Measured};
+use bad_global_minima::experiments::{Plan, Profile};
+use bad_global_minima::rng::{Purpose, Stream};
+use bad_global_minima::spec::{Key, Optimizer, RunSpec};
+use bad_global_minima::torch::Platform;
+use bad_global_minima::train::metrics::{Evaluation, Metrics, Status};
+use bad_global_minima::verify::bless::{self, Provenance};
+use bad_global_minima::verify::claims::Claims;
+use bad_global_minima::verify::outcome::{RegressionStatus, Verdict};
+use bad_global_minima::verify::reference::{self, Reference};
+use bad_global_minima::verify::{exit, verify};
+use common::repository;
+
+/// Made-up runs: test accuracy by (adversarial?, sota?) with noise by seed.
+struct MadeUp<'a> {
+    /// random vanilla, adversarial vanilla, random sota, adversarial sota
+    means: [f64; 4],
+    noise: f64,
+    /// Which draw of the noise.
+    draw: u64,
+    status: &'a dyn Fn(&RunSpec) -> Status,
+    missing: &'a dyn Fn(&RunSpec) -> bool,
+}
+
+fn finished(_: &RunSpec) -> Status {
+    Status::Finished
+}
+
+fn none(_: &RunSpec) -> bool {
+    false
+}
+
+impl MadeUp<'_> {
+    fn new(means: [f64; 4], noise: f64) -> Self {
+        MadeUp { means, noise, draw: 0, status: &finished, missing: &none }
+    }
+}
+
+impl Runs for MadeUp<'_> {
+    fn run(&self, key: &Key, spec: &RunSpec) -> Option<RunRecord> {
+        if (self.missing)(spec) {
+            return None;
+        }
+        let sota = matches!(spec.train.optimizer, Optimizer::Sgd { momentum, .. } if momentum > 0.0);
+        let cell = 2 * usize::from(sota) + usize::from(spec.parent().is_some());
+        let which = bad_global_minima::rng::name_index(key.as_str());
+        let noise = Stream::open(self.draw, Purpose::Test, &[which]).normal() * self.noise;
+        let evaluation = Evaluation {
+            epoch: 60,
+            learning_rate: 0.1,
+            train_loss: 0.0,
+            train_accuracy: 100.0,
+            test_loss: 1.0,
+            test_accuracy: self.means[cell] + noise,
+            distance: 3.0,
+            distance_relative: 0.1,
+        };
+        let metrics = Metrics { status: (self.status)(spec), epochs: 60, evaluations: vec![evaluation] };
+        Some(RunRecord { metrics, result_hash: format!("{which}") })
+    }
+
+    fn measured(&self, _: &Key, _: &str, _: &str) -> Option<Measured> {
+        None
+    }
+}
+
+fn results(runs: &dyn Runs, seeds: u32) -> Vec<ExperimentResult> {
+    let (tables, catalog) =
+        (repository().join("paper_tables"), Catalog::new(repository().join("data")));
+    let profile = Profile::read(&tables, "quick").unwrap();
+    let only = ["table1_accuracy".to_owned()];
+    aggregate(&Plan::new(&profile, &tables, &catalog, &only, Some(seeds)).unwrap(), runs)
+}
+
+fn claims() -> Claims {
+    reference::read(&repository().join("expected/claims.toml")).unwrap()
+}
+
+fn platform(device: &str) -> Platform {
+    Platform { libtorch: "2.11.0".to_owned(), device: device.to_owned() }
+}
+
+fn blessed(results: &[ExperimentResult]) -> Reference {
+    let provenance = Provenance {
+        profile: "quick".to_owned(),
+        reason: "test".to_owned(),
+        date: "2026-01-01".to_owned(),
+        commit: "none".to_owned(),
+        platform: platform("A"),
+    };
+    bless::make(results, &claims(), provenance, None).unwrap()
+}
+
+/// Verdict on a claim, its reason, and the exit code against `reference`.
+fn judge(id: &str, results: &[ExperimentResult], reference: Option<&Reference>) -> (Verdict, String, u8) {
+    let v = verify("quick", results, &claims(), reference, &platform("A"), false);
+    let claim = v.claims.iter().find(|c| c.id == id).expect("the claim is judged");
+    (claim.verdict, claim.reason.clone(), v.exit)
+}
+
+const PAPER: [f64; 4] = [80.0, 68.0, 78.0, 77.8];
+
+#[test]
+fn the_papers_pattern_supports_its_claims() {
+    let results = results(&MadeUp::new(PAPER, 1.0), 8);
+    assert_eq!(judge("C1", &results, None).0, Verdict::Supported);
+    assert_eq!(judge("C2", &results, None).0, Verdict::Supported);
+}
+
+#[test]
+fn a_wrong_pattern_refutes_them() {
+    // No gap for vanilla SGD, a large one for SOTA SGD.
+    let results = results(&MadeUp::new([80.0, 79.5, 78.0, 70.0], 0.5), 8);
+    assert_eq!(judge("C1", &results, None).0, Verdict::Refuted);
+    assert_eq!(judge("C2", &results, None).0, Verdict::Refuted);
+}
+
+#[test]
+fn a_difference_that_is_merely_not_found_is_not_equivalence() {
+    // Equal means, but so noisy that a difference of the margin cannot be excluded.
+    let results = results(&MadeUp::new(PAPER, 9.0), 5);
+    let (verdict, reason, _) = judge("C2", &results, None);
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(reason.contains("straddles") && reason.contains("seeds would"), "{reason}");
+}
+
+#[test]
+fn two_seeds_give_no_verdict() {
+    let results = results(&MadeUp::new(PAPER, 0.1), 2);
+    let (verdict, reason, code) = judge("C1", &results, None);
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(reason.contains("at least 3"), "{reason}");
+    assert_eq!(code, exit::INCOMPLETE);
+}
+
+#[test]
+fn a_pretraining_that_did_not_memorize_poisons_what_rests_on_it() {
+    let status = |spec: &RunSpec| {
+        let bad = spec.train.corruption.is_some() && spec.seed == 3;
+        if bad { Status::NotMemorized } else { Status::Finished }
+    };
+    let clean = results(&MadeUp::new(PAPER, 0.5), 8);
+    let runs = MadeUp { status: &status, ..MadeUp::new(PAPER, 0.5) };
+    let results = results(&runs, 8);
+    for claim in ["C1", "C2"] {
+        let (verdict, reason, code) = judge(claim, &results, Some(&blessed(&clean)));
+        assert_eq!(verdict, Verdict::Inconclusive);
+        assert!(reason.contains("seed 3") && reason.contains("memorize"), "{reason}");
+        assert_eq!(code, exit::INCOMPLETE);
+    }
+}
+
+#[test]
+fn missing_runs_are_incomplete_and_never_success() {
+    let clean = results(&MadeUp::new(PAPER, 0.5), 8);
+    let missing = |spec: &RunSpec| spec.seed == 7;
+    let runs = MadeUp { missing: &missing, ..MadeUp::new(PAPER, 0.5) };
+    let (verdict, _, code) = judge("C1", &results(&runs, 8), Some(&blessed(&clean)));
+    // Seven seeds still decide; the eighth is still owed.
+    assert_eq!((verdict, code), (Verdict::Supported, exit::INCOMPLETE));
+}
+
+#[test]
+fn exact_on_the_same_platform_one_bit_is_outside() {
+    let clean = results(&MadeUp::new(PAPER, 0.5), 8);
+    let reference = blessed(&clean);
+    let same = verify("quick", &clean, &claims(), Some(&reference), &platform("A"), false);
+    assert_eq!(same.exit, exit::AS_BLESSED);
+    assert!(same.regression.iter().all(|r| r.status == RegressionStatus::Exact));
+    let mut shifted = PAPER;
+    shifted[0] += 1e-9;
+    let moved = results(&MadeUp::new(shifted, 0.5), 8);
+    let v = verify("quick", &moved, &claims(), Some(&reference), &platform("A"), false);
+    assert_eq!(v.exit, exit::DEPARTURE);
+    // Elsewhere a difference this small is none.
+    let v = verify("quick", &moved, &claims(), Some(&reference), &platform("B"), false);
+    assert_eq!(v.exit, exit::AS_BLESSED);
+    assert!(v.regression.iter().all(|r| r.status == RegressionStatus::Within));
+}
+
+#[test]
+fn another_platform_finds_the_shift_that_it_promises_to_find() {
+    let reference = blessed(&results(&MadeUp::new(PAPER, 0.5), 8));
+    let fresh = |shift: f64, draw| {
+        let mut means = PAPER;
+        means[0] += shift;
+        let runs = MadeUp { draw, ..MadeUp::new(means, 0.5) };
+        let results = results(&runs, 8);
+        verify("quick", &results, &claims(), Some(&reference), &platform("B"), false)
+    };
+    let first = fresh(0.0, 1);
+    let cell = |v: &bad_global_minima::verify::outcome::Verification| {
+        let found = v.regression.iter().find(|r| {
+            r.cell == "init=random optimizer=vanilla" && r.metric == "test_accuracy"
+        });
+        found.expect("the cell is compared").clone()
+    };
+    let shift = cell(&first).detectable.expect("power is stated");
+    let found = (1..=40)
+        .filter(|&draw| cell(&fresh(shift, draw)).status == RegressionStatus::Outside)
+        .count();
+    // 80% of 40, less three deviations of chance and of one reference draw.
+    assert!(found >= 20, "{found} of 40");
+    let missed = (1..=40)
+        .filter(|&draw| cell(&fresh(0.0, draw)).status == RegressionStatus::Outside)
+        .count();
+    assert!(missed <= 2, "{missed} false alarms of 40 in a single cell");
+}
+
+#[test]
+fn a_reference_with_too_wide_a_spread_is_refused() {
+    let noisy = results(&MadeUp::new(PAPER, 15.0), 8);
+    let reference = blessed(&noisy);
+    let v = verify("quick", &noisy, &claims(), Some(&reference), &platform("B"), false);
+    let refused: Vec<_> =
+        v.regression.iter().filter(|r| r.status == RegressionStatus::TooFew).collect();
+    assert!(refused.iter().any(|r| r.note.contains("refused")), "{:?}", v.regression);
+    assert_eq!(v.exit, exit::INCOMPLETE);
+}
+
+#[test]
+fn a_verdict_other_than_the_blessed_one_departs_even_within_tolerance() {
+    let mut reference = blessed(&results(&MadeUp::new(PAPER, 0.5), 8));
+    reference.verdicts.insert("C1".to_owned(), Verdict::Refuted);
+    let same = results(&MadeUp::new(PAPER, 0.5), 8);
+    assert_eq!(judge("C1", &same, Some(&reference)).2, exit::DEPARTURE);
+}
+
+#[test]
+fn a_claim_blessed_as_refuted_and_refuted_again_is_no_departure_unless_strict() {
+    let results = results(&MadeUp::new([80.0, 79.5, 78.0, 78.0], 0.5), 8);
+    let reference = blessed(&results);
+    let (verdict, _, code) = judge("C1", &results, Some(&reference));
+    assert_eq!((verdict, code), (Verdict::Refuted, exit::AS_BLESSED));
+    let strict = verify("quick", &results, &claims(), Some(&reference), &platform("A"), true);
+    assert_eq!(strict.exit, exit::DEPARTURE);
+}
+
+#[test]
+fn too_few_seeds_cannot_be_blessed() {
+    let results = results(&MadeUp::new(PAPER, 0.5), 2);
+    let provenance = Provenance {
+        profile: "quick".to_owned(),
+        reason: "test".to_owned(),
+        date: String::new(),
+        commit: String::new(),
+        platform: platform("A"),
+    };
+    let error = bless::make(&results, &claims(), provenance, None).unwrap_err();
+    assert!(error.to_string().contains("at least 3"), "{error}");
+}
+
+#[test]
+fn references_survive_the_way_through_their_file() {
+    let reference = blessed(&results(&MadeUp::new(PAPER, 0.5), 8));
+    let folder = tempfile::tempdir().unwrap();
+    let text = toml::to_string(&reference).unwrap();
+    std::fs::write(folder.path().join("quick.toml"), text).unwrap();
+    let read = Reference::of_profile(folder.path(), "quick").unwrap().unwrap();
+    assert_eq!(read, reference, "values must come back with the same bits");
+}
