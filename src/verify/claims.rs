@@ -77,9 +77,12 @@ pub struct Part {
     #[serde(default)]
     pub name: String,
     /// Axes over whose levels the part is repeated: one part a combination that the
-    /// experiment has in this profile.
+    /// experiment has in this profile. A cell that names the axis itself stays as it is.
     #[serde(default)]
     pub each: Vec<String>,
+    /// Another metric than the claim's.
+    #[serde(default)]
+    pub metric: Option<String>,
     pub test: Test,
 }
 
@@ -96,7 +99,7 @@ impl Part {
                 let comma = if part.name.is_empty() { "" } else { ", " };
                 part.name += &format!("{comma}{}", level.label);
                 for cell in part.test.cells_mut() {
-                    cell.insert(name.clone(), level.id.clone());
+                    cell.entry(name.clone()).or_insert_with(|| level.id.clone());
                 }
                 part
             };
@@ -228,7 +231,8 @@ impl Claim {
         };
         let lacking =
             |reason: String, n| made(Verdict::Inconclusive, None, None, reason, n, true);
-        let effects = match self.effects(&part.test, result) {
+        let metric = part.metric.as_ref().unwrap_or(&self.metric);
+        let effects = match self.effects(&part.test, metric, result) {
             Ok(effects) => effects,
             Err(reason) => return lacking(reason, 0),
         };
@@ -258,16 +262,21 @@ impl Claim {
     }
 
     /// The effect of each seed, on the scale that intervals are computed on.
-    fn effects(&self, test: &Test, result: &ExperimentResult) -> Result<Vec<f64>, String> {
+    fn effects(
+        &self,
+        test: &Test,
+        metric: &str,
+        result: &ExperimentResult,
+    ) -> Result<Vec<f64>, String> {
         match test {
             Test::Above { a, b } | Test::Equivalent { a, b } | Test::NotWorse { a, b } => {
                 let (a, b) = (find(result, a)?, find(result, b)?);
-                let other: BTreeMap<u64, f64> = self.samples(b).into_iter().collect();
+                let other: BTreeMap<u64, f64> = samples(b, metric).into_iter().collect();
                 let pair = |(seed, a): (u64, f64)| {
                     let b = *other.get(&seed)?;
                     Some(if self.scale == Scale::Ratio { (a / b).ln() } else { a - b })
                 };
-                Ok(self.samples(a).into_iter().filter_map(pair).collect())
+                Ok(samples(a, metric).into_iter().filter_map(pair).collect())
             }
             Test::Trend { axis, falling, log, at } => {
                 let place = result.experiment.axes.iter().position(|x| &x.name == axis);
@@ -283,7 +292,7 @@ impl Claim {
                     range = [range[0].min(x), range[1].max(x)];
                     let mut wanted = at.clone();
                     wanted.insert(axis.clone(), level.id.clone());
-                    for (seed, y) in self.samples(find(result, &wanted)?) {
+                    for (seed, y) in samples(find(result, &wanted)?, metric) {
                         rows.entry(seed).or_default().push((x, y));
                     }
                 }
@@ -295,15 +304,6 @@ impl Claim {
                 Ok(rows.values().filter(|row| whole(row)).map(change).collect())
             }
         }
-    }
-
-    /// Values of seeds whose runs nothing is wrong with.
-    fn samples(&self, cell: &CellResult) -> Vec<(u64, f64)> {
-        let sound = |seed: u64| {
-            let found = cell.seeds.iter().find(|s| s.seed == seed);
-            found.and_then(|s| s.run.as_ref()).is_some_and(|run| run.poison().is_none())
-        };
-        cell.samples(&self.metric).into_iter().filter(|(seed, _)| sound(*seed)).collect()
     }
 
     /// Between which bounds the effect must lie.
@@ -346,6 +346,15 @@ impl Claim {
             None => format!("; the effect lies so near the margin that {MOST_SEEDS} seeds would not decide it"),
         }
     }
+}
+
+/// Values of seeds whose runs nothing is wrong with.
+fn samples(cell: &CellResult, metric: &str) -> Vec<(u64, f64)> {
+    let sound = |seed: u64| {
+        let found = cell.seeds.iter().find(|s| s.seed == seed);
+        found.and_then(|s| s.run.as_ref()).is_some_and(|run| run.poison().is_none())
+    };
+    cell.samples(metric).into_iter().filter(|(seed, _)| sound(*seed)).collect()
 }
 
 fn find<'a>(
