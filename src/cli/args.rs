@@ -7,7 +7,7 @@ use std::path::PathBuf;
 ///
 /// Exit codes: 0 all as blessed; 1 a number outside tolerance or a verdict other than the
 /// blessed one; 2 usage or an invalid spec; 3 incomplete (runs missing, not memorized, too
-/// few seeds); 4 environment or data (missing libtorch, damaged files); 75 interrupted, call
+/// few seeds); 4 environment or data (missing libtorch, damaged files); 70 an internal error, worth another try; 75 interrupted, call
 /// again to go on.
 #[derive(Debug, Parser)]
 #[command(name = "bgm", version)]

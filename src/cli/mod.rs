@@ -91,12 +91,21 @@ impl Failure {
 /// Runs the program with its command line; the exit code.
 pub fn main() -> u8 {
     let arguments = Arguments::parse();
-    match dispatch(&arguments) {
-        Ok(code) => code,
-        Err(failure) => {
+    // libtorch's own failures (a GPU out of memory, say) come out of tch as panics: they end
+    // in one line and an exit code of their own, which schedulers retry.
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or("no message");
+        let text = text.split("\\nException raised").next().unwrap_or(text);
+        let place = panic.location().map_or(String::new(), |at| format!(" ({at})"));
+        eprintln!("bgm: internal error: {}{place}", text.lines().next().unwrap_or_default());
+    }));
+    match std::panic::catch_unwind(|| dispatch(&arguments)) {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => {
             eprintln!("bgm: {failure}");
             failure.code()
         }
+        Err(_) => exit::INTERNAL,
     }
 }
 

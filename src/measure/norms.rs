@@ -67,7 +67,8 @@ pub fn spectral_log10(network: &Network) -> f64 {
 
 /// Largest singular value of a matrix, by its full decomposition.
 pub fn largest_singular_value(matrix: &Tensor) -> f64 {
-    Tensor::linalg_svdvals(matrix, "gesvd").max().double_value(&[])
+    let (_, singular_values, _) = matrix.svd(true, false);
+    singular_values.max().double_value(&[])
 }
 
 /// log10 of the p-path norm: (sum over all paths from inputs and biases to outputs of the

@@ -52,6 +52,15 @@ impl ScheduleState {
     }
 }
 
+/// Learning rate of an epoch where it does not depend on the course of training: not on a
+/// plateau.
+pub fn planned_rate(schedule: &Schedule, base: f64, epoch: u32) -> Option<f64> {
+    match schedule {
+        Schedule::Plateau { .. } => None,
+        _ => Some(ScheduleState::new().rate(schedule, base, epoch)),
+    }
+}
+
 impl Default for ScheduleState {
     fn default() -> Self {
         ScheduleState::new()

@@ -27,6 +27,8 @@ pub mod exit {
     pub const INCOMPLETE: u8 = 3;
     /// Missing libtorch, damaged data, a disk that refuses.
     pub const ENVIRONMENT: u8 = 4;
+    /// Something inside the program or libtorch gave way: worth another try.
+    pub const INTERNAL: u8 = 70;
     /// Interrupted; calling again goes on (what schedulers retry).
     pub const INTERRUPTED: u8 = 75;
 }

@@ -10,6 +10,7 @@ use super::palette::{AXIS, INK, MUTED, SHADE, as_text};
 use super::{FigureError, WIDTH};
 use crate::experiments::results::{ExperimentResult, RunResult};
 use crate::train::metrics::Evaluation;
+use crate::train::schedule::planned_rate;
 
 const ACCURACY_HEIGHT: f64 = 300.0;
 const RATE_HEIGHT: f64 = 84.0;
@@ -212,11 +213,24 @@ fn end_labels(canvas: &mut Canvas<'_>, ends: &[End<'_, '_>], panel: Panel, room:
     }
 }
 
+/// Rate of every epoch of a run, placed at its end, and of the first one at the start: from
+/// the schedule, epoch by epoch, where that does not depend on the course of training; else
+/// as it was recorded at the evaluations.
+fn rates(run: &RunResult, offset: f64) -> Track {
+    let train = &run.spec.train;
+    let planned = |epoch: u32| planned_rate(&train.schedule, train.learning_rate, epoch.max(1));
+    let whole: Option<Track> = (0..=run.metrics.epochs)
+        .map(|epoch| Some((f64::from(epoch) - offset, planned(epoch)?)))
+        .collect();
+    let recorded = |e: &Evaluation| (f64::from(e.epoch) - offset, e.learning_rate);
+    whole.unwrap_or_else(|| run.metrics.evaluations.iter().map(recorded).collect())
+}
+
 /// Learning rates as steps on a logarithmic axis. Courses that are the same are drawn once.
 fn learning_rates(canvas: &mut Canvas<'_>, group: &Group<'_>, panel: Panel, time: &Time) {
     let course = |run: &RunResult| -> Track {
-        let rate = |e: &Evaluation| e.learning_rate;
-        track_before(run, rate).into_iter().chain(track(run, rate)).collect()
+        let before = run.parent.as_deref().map(|parent| rates(parent, f64::from(parent.metrics.epochs)));
+        before.into_iter().flatten().chain(rates(run, 0.0)).collect()
     };
     let mut courses: Vec<(Track, &Curve<'_>)> = Vec::new();
     for curve in &group.curves {
