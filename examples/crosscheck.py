@@ -128,6 +128,8 @@ class Document:
 
 def open_tensors(path):
     """A safetensors file, whose tensors are read when they are asked for."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
     try:
         return safetensors.safe_open(str(path), framework="pt", device="cpu")
     except OSError as problem:

@@ -25,14 +25,14 @@ A bias right before BatchNorm cancels out: its gradient is rounding noise, which
 up to full steps. Such biases, and the running means that they shift, are left out of the
 comparison.
 
-On the machine that made the trace (on its CPU), both agree to the last bit, and --exact asks
-for that: channels-last memory and the fused step of the optimizer (--kernels same) call the
-kernels that the crate calls. Elsewhere
-sums are rounded otherwise, and training with BatchNorm and ReLU multiplies a difference by
-about ten a step. So a difference of 1e-7 that grows from step to step is rounding: trace on
-the machine that replays. A mistake shows at once. --kernels default is PyTorch as it comes
-(its BatchNorm sums in double precision, in channels-last memory in single): for networks
-without BatchNorm, or the first two or three steps of those with it.
+On the CPU that made the trace, both agree to the last bit, and --exact asks for that:
+channels-last memory and the optimizer's fused step (--kernels same) call the kernels that the
+crate calls. Elsewhere sums are rounded otherwise, and training with BatchNorm and ReLU
+multiplies a difference by about ten a step. So a difference of 1e-7 that grows from step to
+step is rounding: trace on the machine that replays. A mistake shows at once. --kernels
+default is PyTorch as it comes, whose BatchNorm adds up in double precision (in channels-last
+memory in single): for networks without BatchNorm, or the first two or three steps of those
+with it.
 
 Exit code 0: agrees. 1: does not, and the first step or the tensor is named. 2: the trace
 cannot be used.
@@ -274,8 +274,9 @@ class Report:
                 difference = norm([stored - replayed[name]])
                 size = norm([stored])
                 share = difference / size if difference > 0.0 and size > 0.0 else difference
+                share = math.inf if math.isnan(share) else share
                 kind = "parameter" if name in parameters else "statistic"
-                if not share <= self.worst[kind][0]:
+                if share > self.worst[kind][0]:
                     self.worst[kind] = (share, name)
         moving = sorted(parameters - left_out)
         apart = norm([trace.final[name] - replayed[name] for name in moving])

@@ -70,7 +70,8 @@ impl OptimizerState {
             let named = self.names.iter().zip(tensors);
             named.map(|(name, t)| (format!("{label}/{name}"), t.copy())).collect::<Vec<_>>()
         };
-        let sides = [side("first", &self.first), side("second", &self.second), side("step", &self.steps)];
+        let sides =
+            [side("first", &self.first), side("second", &self.second), side("step", &self.steps)];
         sides.into_iter().flatten().collect()
     }
 

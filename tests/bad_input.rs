@@ -74,13 +74,13 @@ fn unknown_and_missing_fields_are_refused() {
 
 #[test]
 fn more_images_than_there_are() {
-    check(
-        |s| s["data"]["images"]["train"] = json!(5000),
-        2,
-        &["data.images.train = 5000", "2000"],
-    );
+    check(|s| s["data"]["images"]["train"] = json!(5000), 2, &["data.images.train = 5000", "2000"]);
     check(|s| s["data"]["images"]["pool"] = json!(99), 2, &["data.images.pool = 99", "28x28"]);
-    check(|s| s["data"]["images"]["dataset"] = json!("imagenet22k"), 2, &["imagenet22k", "data list"]);
+    check(
+        |s| s["data"]["images"]["dataset"] = json!("imagenet22k"),
+        2,
+        &["imagenet22k", "data list"],
+    );
 }
 
 /// A copy of the embedded data in the workplace.

@@ -4,8 +4,11 @@ use bad_global_minima::corrupt::{CorruptionSpec, ImageShape, ZeroOutUnit, corrup
 use proptest::prelude::*;
 
 fn shapes() -> impl Strategy<Value = ImageShape> {
-    (1usize..=3, 1usize..=12, 1usize..=12)
-        .prop_map(|(channels, height, width)| ImageShape { channels, height, width })
+    (1usize..=3, 1usize..=12, 1usize..=12).prop_map(|(channels, height, width)| ImageShape {
+        channels,
+        height,
+        width,
+    })
 }
 
 fn specs() -> impl Strategy<Value = CorruptionSpec> {

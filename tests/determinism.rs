@@ -97,10 +97,8 @@ fn seeds_differ() {
 fn peak_memory(replication: u32) -> f64 {
     let place = Workplace::new();
     let mut spec = small_run();
-    spec.train.corruption = Some(bad_global_minima::corrupt::CorruptionSpec {
-        replication,
-        ..common::corruption()
-    });
+    spec.train.corruption =
+        Some(bad_global_minima::corrupt::CorruptionSpec { replication, ..common::corruption() });
     if let bad_global_minima::spec::DataSpec::Images(images) = &mut spec.data {
         images.train = 1000;
         images.pool = 1;

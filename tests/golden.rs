@@ -52,8 +52,7 @@ fn batches_orders_and_initial_weights_are_pinned() {
     }
     for arch in [Arch::Mlp, Arch::Resnet18, Arch::Resnet50, Arch::Vgg16, Arch::Densenet40] {
         let spec = NetworkSpec { arch, width: 4, batch_norm: arch != Arch::Mlp };
-        let signature =
-            bad_global_minima::models::Signature { input: [1, 14, 14], outputs: 10 };
+        let signature = bad_global_minima::models::Signature { input: [1, 14, 14], outputs: 10 };
         let initial = InitialWeights { seed: 3, scale: 1.0 };
         let network = Network::new(&spec, signature, initial, Device::Cpu);
         let values = network.parameters.iter().flat_map(|p| {
@@ -84,13 +83,8 @@ fn golden_losses_go_with_the_training_semantics() {
     let catalog = catalog();
     let mut text = format!("semantics {TRAINING_SEMANTICS}\n");
     let parent_spec = small_chain().parent().unwrap().clone();
-    let inputs = |parent| Inputs {
-        catalog: &catalog,
-        device: Device::Cpu,
-        parent,
-        resume: None,
-        key: "",
-    };
+    let inputs =
+        |parent| Inputs { catalog: &catalog, device: Device::Cpu, parent, resume: None, key: "" };
     let parent = train::train(&parent_spec, &inputs(None), &mut Unobserved).unwrap();
     let weights = bad_global_minima::models::weights::state(&parent.network);
     let child = train::train(&small_chain(), &inputs(Some(&weights)), &mut Unobserved).unwrap();

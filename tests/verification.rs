@@ -47,7 +47,8 @@ impl Runs for MadeUp<'_> {
         if (self.missing)(spec) {
             return None;
         }
-        let sota = matches!(spec.train.optimizer, Optimizer::Sgd { momentum, .. } if momentum > 0.0);
+        let sota =
+            matches!(spec.train.optimizer, Optimizer::Sgd { momentum, .. } if momentum > 0.0);
         let cell = 2 * usize::from(sota) + usize::from(spec.parent().is_some());
         let which = bad_global_minima::rng::name_index(key.as_str());
         let noise = Stream::open(self.draw, Purpose::Test, &[which]).normal() * self.noise;
@@ -61,7 +62,8 @@ impl Runs for MadeUp<'_> {
             distance: 3.0,
             distance_relative: 0.1,
         };
-        let metrics = Metrics { status: (self.status)(spec), epochs: 60, evaluations: vec![evaluation] };
+        let metrics =
+            Metrics { status: (self.status)(spec), epochs: 60, evaluations: vec![evaluation] };
         Some(RunRecord { metrics, result_hash: format!("{which}") })
     }
 
@@ -98,7 +100,11 @@ fn blessed(results: &[ExperimentResult]) -> Reference {
 }
 
 /// Verdict on a claim, its reason, and the exit code against `reference`.
-fn judge(id: &str, results: &[ExperimentResult], reference: Option<&Reference>) -> (Verdict, String, u8) {
+fn judge(
+    id: &str,
+    results: &[ExperimentResult],
+    reference: Option<&Reference>,
+) -> (Verdict, String, u8) {
     let v = verify("quick", results, &claims(), reference, &platform("A"), false);
     let claim = v.claims.iter().find(|c| c.id == id).expect("the claim is judged");
     (claim.verdict, claim.reason.clone(), v.exit)
@@ -196,9 +202,10 @@ fn another_platform_finds_the_shift_that_it_promises_to_find() {
     };
     let first = fresh(0.0, 1);
     let cell = |v: &bad_global_minima::verify::outcome::Verification| {
-        let found = v.regression.iter().find(|r| {
-            r.cell == "init=random optimizer=vanilla" && r.metric == "test_accuracy"
-        });
+        let found = v
+            .regression
+            .iter()
+            .find(|r| r.cell == "init=random optimizer=vanilla" && r.metric == "test_accuracy");
         found.expect("the cell is compared").clone()
     };
     let shift = cell(&first).detectable.expect("power is stated");

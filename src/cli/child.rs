@@ -44,7 +44,11 @@ pub struct ChildExecutor<'a> {
 }
 
 impl ChildExecutor<'_> {
-    fn start(&self, key: &Key, run: &PlannedRun) -> std::io::Result<(std::process::Child, PathBuf)> {
+    fn start(
+        &self,
+        key: &Key,
+        run: &PlannedRun,
+    ) -> std::io::Result<(std::process::Child, PathBuf)> {
         let folder = paths::partial(&self.global.store, key);
         std::fs::create_dir_all(&folder)?;
         let job = folder.join("run.job.json");
@@ -85,7 +89,8 @@ impl Executor for ChildExecutor<'_> {
             return Err(Failure::Interrupted);
         }
         let spawned = self.start(key, run);
-        let (mut child, log) = spawned.map_err(|e| Failure::Permanent(format!("cannot start: {e}")))?;
+        let (mut child, log) =
+            spawned.map_err(|e| Failure::Permanent(format!("cannot start: {e}")))?;
         if let Some(out) = child.stdout.take() {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
                 if let Ok(Line { epoch, most }) = serde_json::from_str(&line) {

@@ -24,9 +24,11 @@ pub fn doctor(global: &Global) -> Result<u8, Failure> {
     println!("commit     {}", session::commit());
     let catalog = Catalog::new(&global.data);
     let profile = Profile::read(&global.tables, "smoke")?;
-    let plan = Plan::new(&profile, &global.tables, &catalog, &["table1_accuracy".to_owned()], Some(1))?;
+    let plan =
+        Plan::new(&profile, &global.tables, &catalog, &["table1_accuracy".to_owned()], Some(1))?;
     // The run of the smoke profile with everything switched on and random weights.
-    let regularized = |spec: &&RunSpec| spec.train.augmentation.is_some() && spec.parent().is_none();
+    let regularized =
+        |spec: &&RunSpec| spec.train.augmentation.is_some() && spec.parent().is_none();
     let spec = plan.runs.values().map(|run| &run.spec).find(regularized);
     let mut spec = spec
         .cloned()
@@ -44,7 +46,11 @@ pub fn doctor(global: &Global) -> Result<u8, Failure> {
         println!("self-test  passed: {EPOCHS} epochs twice, the same bits ({})", &first[..12]);
         Ok(exit::AS_BLESSED)
     } else {
-        println!("self-test  FAILED: {EPOCHS} epochs twice gave {} and {}", &first[..12], &second[..12]);
+        println!(
+            "self-test  FAILED: {EPOCHS} epochs twice gave {} and {}",
+            &first[..12],
+            &second[..12]
+        );
         Ok(exit::ENVIRONMENT)
     }
 }

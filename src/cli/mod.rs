@@ -55,7 +55,7 @@ enum Failure {
 fn data_code(error: &DataError) -> u8 {
     match error {
         DataError::Unknown(_) | DataError::Spec { .. } => exit::USAGE,
-        DataError::Interrupted { .. } => exit::INTERRUPTED,
+        DataError::Interrupted => exit::INTERRUPTED,
         _ => exit::ENVIRONMENT,
     }
 }
@@ -94,7 +94,10 @@ pub fn main() -> u8 {
     // libtorch's own failures (a GPU out of memory, say) come out of tch as panics: they end
     // in one line and an exit code of their own, which schedulers retry.
     std::panic::set_hook(Box::new(|panic| {
-        let text = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("no message");
         let text = text.split("\\nException raised").next().unwrap_or(text);
         let place = panic.location().map_or(String::new(), |at| format!(" ({at})"));
         eprintln!("bgm: internal error: {}{place}", text.lines().next().unwrap_or_default());

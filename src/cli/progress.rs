@@ -34,7 +34,12 @@ struct State {
 }
 
 impl<'a> Progress<'a> {
-    pub fn new(plan: &'a Plan, todo: &BTreeSet<Key>, cost: &dyn Fn(&PlannedRun) -> f64, quiet: bool) -> Self {
+    pub fn new(
+        plan: &'a Plan,
+        todo: &BTreeSet<Key>,
+        cost: &dyn Fn(&PlannedRun) -> f64,
+        quiet: bool,
+    ) -> Self {
         let cost: BTreeMap<Key, f64> =
             todo.iter().map(|key| (key.clone(), cost(&plan.runs[key]))).collect();
         let length = (cost.values().sum::<f64>() * STEPS) as u64;
@@ -69,7 +74,8 @@ impl<'a> Progress<'a> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state);
         let total: f64 = state.cost.values().sum();
-        let gone: f64 = state.done.iter().map(|(key, part)| part * state.cost.get(key).unwrap_or(&0.0)).sum();
+        let gone: f64 =
+            state.done.iter().map(|(key, part)| part * state.cost.get(key).unwrap_or(&0.0)).sum();
         self.bar.set_position((gone * STEPS) as u64);
         self.bar.set_message(format!("{}/{} runs", state.finished, state.cost.len()));
         if !self.terminal && state.last_line.elapsed() >= LINE_EVERY {

@@ -1,8 +1,8 @@
 //! `bgm report`: tables, figures and one page.
 
+use super::Failure;
 use super::args::{Global, Report};
 use super::session::{self, Session};
-use super::Failure;
 use crate::experiments::results::ExperimentResult;
 use crate::report::{self, ReportContext};
 use crate::spec::TRAINING_SEMANTICS;
@@ -69,7 +69,11 @@ fn context<'a>(
 }
 
 /// Where the numbers come from.
-pub fn provenance(global: &Global, session: &Session, platform: &Platform) -> Vec<(String, String)> {
+pub fn provenance(
+    global: &Global,
+    session: &Session,
+    platform: &Platform,
+) -> Vec<(String, String)> {
     let mut rows = vec![
         ("Profile".to_owned(), global.profile.clone()),
         ("Verified on".to_owned(), platform.device.clone()),
@@ -83,7 +87,9 @@ pub fn provenance(global: &Global, session: &Session, platform: &Platform) -> Ve
     for (key, run) in &session.plan.runs {
         if let Ok(stored) = session.store.read(key) {
             let Platform { libtorch, device } = stored.environment.platform;
-            *made.entry((format!("{device}, libtorch {libtorch}"), stored.environment.commit)).or_default() += 1;
+            *made
+                .entry((format!("{device}, libtorch {libtorch}"), stored.environment.commit))
+                .or_default() += 1;
         }
         if let Ok(hash) = session.catalog.content_hash(&run.spec) {
             data.insert(run.spec.data.name().to_owned(), hash);

@@ -44,13 +44,17 @@ fn todo(global: &Global, session: &Session) -> Result<BTreeSet<Key>, Failure> {
         match lookup {
             Lookup::Stored(run) => {
                 let kept = |id: &str| session.store.measured(&key, id, &run.result_hash);
-                let missing = planned.measures.iter().any(|m| !matches!(kept(&m.id()), Ok(Some(_))));
+                let missing =
+                    planned.measures.iter().any(|m| !matches!(kept(&m.id()), Ok(Some(_))));
                 if missing {
                     todo.insert(key);
                 }
             }
             Lookup::Damaged(problem) => {
-                eprintln!("bgm: {problem}; it is run again, the damaged one is kept in {}/damaged", global.store.display());
+                eprintln!(
+                    "bgm: {problem}; it is run again, the damaged one is kept in {}/damaged",
+                    global.store.display()
+                );
                 todo.insert(key);
             }
             Lookup::Partial | Lookup::Missing => drop(todo.insert(key)),
@@ -90,7 +94,8 @@ fn execute(
         );
     }
     let executor = ChildExecutor { global, device, stop: &STOP };
-    let progress = Progress::new(&session.plan, todo, &|run| cost::seconds(&run.spec), global.quiet);
+    let progress =
+        Progress::new(&session.plan, todo, &|run| cost::seconds(&run.spec), global.quiet);
     let outcome = schedule::execute(&session.plan, todo, jobs, &executor, &progress);
     progress.end();
     Ok(outcome)

@@ -12,9 +12,8 @@ impl Normalization {
     /// Scaling with these means and deviations on the scale [0, 1], one a channel.
     pub fn new(mean: &[f32], std: &[f32]) -> Self {
         assert_eq!(mean.len(), std.len());
-        let channel = |(&m, &s): (&f32, &f32)| {
-            std::array::from_fn(|value| (value as f32 / 255.0 - m) / s)
-        };
+        let channel =
+            |(&m, &s): (&f32, &f32)| std::array::from_fn(|value| (value as f32 / 255.0 - m) / s);
         Normalization { table: mean.iter().zip(std).map(channel).collect(), std: std.to_vec() }
     }
 

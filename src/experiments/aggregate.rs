@@ -50,22 +50,24 @@ pub fn aggregate(plan: &Plan, runs: &dyn Runs) -> Vec<ExperimentResult> {
     }
     plan.experiments
         .iter()
-        .map(|(experiment, cells)| with_gaps(ExperimentResult {
-            experiment: experiment.clone(),
-            cells: cells
-                .iter()
-                .map(|cell| CellResult {
-                    levels: cell.levels.clone(),
-                    seeds: cell
-                        .runs
-                        .iter()
-                        .map(|(seed, key)| {
-                            seed_result(experiment, *seed, key, loaded[key].clone(), runs)
-                        })
-                        .collect(),
-                })
-                .collect(),
-        }))
+        .map(|(experiment, cells)| {
+            with_gaps(ExperimentResult {
+                experiment: experiment.clone(),
+                cells: cells
+                    .iter()
+                    .map(|cell| CellResult {
+                        levels: cell.levels.clone(),
+                        seeds: cell
+                            .runs
+                            .iter()
+                            .map(|(seed, key)| {
+                                seed_result(experiment, *seed, key, loaded[key].clone(), runs)
+                            })
+                            .collect(),
+                    })
+                    .collect(),
+            })
+        })
         .collect()
 }
 
@@ -86,7 +88,9 @@ fn with_gaps(mut result: ExperimentResult) -> ExperimentResult {
         }
         let mut sibling = result.cells[index].levels.clone();
         sibling[place] = of;
-        let Some(sibling) = result.cells.iter().find(|cell| cell.levels == sibling) else { continue };
+        let Some(sibling) = result.cells.iter().find(|cell| cell.levels == sibling) else {
+            continue;
+        };
         let others: Vec<BTreeMap<String, f64>> =
             sibling.seeds.iter().map(|seed| seed.values.clone()).collect();
         for (seed, other) in result.cells[index].seeds.iter_mut().zip(others) {

@@ -199,7 +199,10 @@ impl Profile {
         for (axis, wanted) in self.axes.get(id).into_iter().flatten() {
             let axis = experiment.axes.iter_mut().find(|a| &a.name == axis);
             let axis = axis.ok_or_else(|| {
-                problem(format!("{} chooses levels of an axis that is not there", self.path.display()))
+                problem(format!(
+                    "{} chooses levels of an axis that is not there",
+                    self.path.display()
+                ))
             })?;
             axis.levels.retain(|level| wanted.contains(&level.id));
             if axis.levels.len() != wanted.len() {
@@ -240,7 +243,8 @@ impl Profile {
         };
         let arch = levels.iter().find_map(|level| level.set.get("network.arch"));
         let arch = arch.and_then(toml::Value::as_str).unwrap_or_default();
-        let (network, own) = (changes(&self.networks, arch), changes(&self.overrides, &experiment.id));
+        let (network, own) =
+            (changes(&self.networks, arch), changes(&self.overrides, &experiment.id));
         let dotted = network.iter().chain(&own).chain(levels.iter().flat_map(|l| &l.set));
         for (path, value) in dotted {
             set(&mut table, path, value.clone()).map_err(problem)?;

@@ -29,14 +29,15 @@ pub fn measure(
         return Err("only images have pixels to perturb".to_owned());
     };
     let device = subject.device;
-    let column = |values: Vec<f32>| Tensor::from_slice(&values).view([1, -1, 1, 1]).to_device(device);
+    let column =
+        |values: Vec<f32>| Tensor::from_slice(&values).view([1, -1, 1, 1]).to_device(device);
     // Pixel bounds and units on the scale of the network's inputs.
     let (low, high) = normalization.input_range();
-    let ball = Ball { low: column(low), high: column(high), std: column(normalization.std().to_vec()) };
+    let ball =
+        Ball { low: column(low), high: column(high), std: column(normalization.std().to_vec()) };
     let mut measured = Measured::default();
     for (which, &epsilon) in epsilons.iter().enumerate() {
-        let mut stream =
-            Stream::open(subject.spec.seed, Purpose::Measurement, &[1, which as u64]);
+        let mut stream = Stream::open(subject.spec.seed, Purpose::Measurement, &[1, which as u64]);
         let (mut total, mut clean, mut kept, mut attacked) = (0, 0, 0, 0);
         for (inputs, labels) in examples(subject, Split::Test, count) {
             let right = |x: &Tensor| {

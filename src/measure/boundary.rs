@@ -46,9 +46,9 @@ pub fn measure(subject: &Subject<'_>, columns: u32, reach: f64) -> Result<Measur
     let logits = Vec::<f64>::try_from(logits.to_kind(tch::Kind::Double))
         .map_err(|e| format!("logits cannot be read: {e}"))?;
 
-    let differs = cells().zip(&logits).filter(|((_, column), logit)| {
-        u8::from(**logit > 0.0) != bayes_class(toy, x_of(*column))
-    });
+    let differs = cells()
+        .zip(&logits)
+        .filter(|((_, column), logit)| u8::from(**logit > 0.0) != bayes_class(toy, x_of(*column)));
     let disagreement = 100.0 * differs.count() as f64 / logits.len() as f64;
     let length = zero_line_length(&logits, columns, step);
 
@@ -115,7 +115,10 @@ mod tests {
     /// A field on a 101 x 101 grid over [-1, 1]^2.
     fn field(f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
         let at = |i: usize| i as f64 / 50.0 - 1.0;
-        (0..101).flat_map(|row| (0..101).map(move |column| (at(column), at(row)))).map(|(x, y)| f(x, y)).collect()
+        (0..101)
+            .flat_map(|row| (0..101).map(move |column| (at(column), at(row))))
+            .map(|(x, y)| f(x, y))
+            .collect()
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::{Subject, examples};
 use crate::experiments::results::Measured;
-use crate::models::weights::{NamedTensors, load_state, state};
 use crate::models::Mode;
+use crate::models::weights::{NamedTensors, load_state, state};
 use crate::train::source::Split;
 use crate::train::{build, measure_split};
 use tch::Kind;

@@ -32,7 +32,10 @@ pub(super) enum Init {
     /// (`kaiming_uniform_(a=sqrt(5))` gives the bound sqrt(6 / ((1 + 5) fan_in))).
     FanIn(i64),
     /// Normal with standard deviation `sqrt(2 / (k * k * out))` (the authors' DenseNet).
-    HeOut { kernel: i64, out: i64 },
+    HeOut {
+        kernel: i64,
+        out: i64,
+    },
     Constant(f32),
 }
 

@@ -7,8 +7,8 @@ mod resnet;
 mod vgg;
 pub mod weights;
 
-pub use layers::Mode;
 pub(crate) use layers::BATCH_NORM_EPS;
+pub use layers::Mode;
 
 use crate::spec::{Arch, NetworkSpec};
 use layers::Builder;
@@ -65,9 +65,13 @@ impl Network {
         let mut builder = Builder::new(spec, initial, device);
         let layers: Box<dyn Forward> = match spec.arch {
             Arch::Mlp => Box::new(mlp::build(&mut builder, spec, signature)),
-            Arch::Resnet18 => {
-                Box::new(resnet::build(&mut builder, resnet::Block::Basic, [2, 2, 2, 2], spec, signature))
-            }
+            Arch::Resnet18 => Box::new(resnet::build(
+                &mut builder,
+                resnet::Block::Basic,
+                [2, 2, 2, 2],
+                spec,
+                signature,
+            )),
             Arch::Resnet50 => Box::new(resnet::build(
                 &mut builder,
                 resnet::Block::Bottleneck,
@@ -114,8 +118,7 @@ pub fn distance(a: &[Tensor], b: &[Tensor]) -> f64 {
 
 /// Euclidean norm of a list of tensors, summed in `f64`.
 pub fn norm(tensors: &[Tensor]) -> f64 {
-    let square = |t: &Tensor| {
-        t.detach().to_kind(Kind::Double).square().sum(Kind::Double).double_value(&[])
-    };
+    let square =
+        |t: &Tensor| t.detach().to_kind(Kind::Double).square().sum(Kind::Double).double_value(&[]);
     tensors.iter().map(square).sum::<f64>().sqrt()
 }

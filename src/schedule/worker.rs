@@ -89,11 +89,7 @@ pub fn run(spec: &RunSpec, context: &Context<'_>) -> Result<(Key, Made), RunErro
 ///
 /// # Errors
 /// If the run is not there, or a measurement does not fit it.
-pub fn measure(
-    key: &Key,
-    measures: &[MeasureSpec],
-    context: &Context<'_>,
-) -> Result<(), RunError> {
+pub fn measure(key: &Key, measures: &[MeasureSpec], context: &Context<'_>) -> Result<(), RunError> {
     let stored = context.store.read(key)?;
     let missing = |m: &&MeasureSpec| {
         // A damaged measurement is made again.
@@ -145,8 +141,7 @@ fn make(
     };
     let sealed = context.store.begin(key, spec)?;
     let checkpoint = sealed.as_deref().and_then(Store::unseal);
-    let mut watch =
-        Watch { key, context, saved: Instant::now(), snapshots: BTreeMap::new() };
+    let mut watch = Watch { key, context, saved: Instant::now(), snapshots: BTreeMap::new() };
     let inputs = |resume| Inputs {
         catalog: context.catalog,
         device: context.device,

@@ -68,7 +68,7 @@ impl RunSpec {
             DataSpec::Images(images) => {
                 positive("data.images.pool", images.pool)?;
                 ensure(
-                    self.network.arch != Arch::Mlp || self.network.batch_norm == false,
+                    self.network.arch != Arch::Mlp || !self.network.batch_norm,
                     "network.batch_norm",
                     true,
                     "the MLP has no BatchNorm; write false",

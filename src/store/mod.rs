@@ -231,11 +231,8 @@ impl Store {
         let hashes: BTreeMap<String, String> =
             files.iter().map(|(name, bytes)| (name.clone(), sha256(bytes))).collect();
         let result_hash = result_hash(&hashes);
-        let manifest = RunManifest {
-            key: run.key.clone(),
-            result_hash: result_hash.clone(),
-            files: hashes,
-        };
+        let manifest =
+            RunManifest { key: run.key.clone(), result_hash: result_hash.clone(), files: hashes };
         files.push((paths::MANIFEST.to_owned(), json(&manifest)));
         let write_all = || -> io::Result<()> {
             disk::remove_dir_all(&staging)?;

@@ -61,7 +61,8 @@ pub fn device(name: &str) -> Result<Device, TorchError> {
         }),
         _ => {
             let index = name.strip_prefix("cuda:").and_then(|n| n.parse::<usize>().ok());
-            let index = index.ok_or_else(|| refuse("the choices are auto, cpu, cuda:0, cuda:1, ..."))?;
+            let index =
+                index.ok_or_else(|| refuse("the choices are auto, cpu, cuda:0, cuda:1, ..."))?;
             if !driver_present() {
                 return Err(refuse("there is no NVIDIA driver"));
             }

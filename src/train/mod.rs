@@ -167,10 +167,18 @@ pub fn train(
     while progress.epoch < most {
         let epoch = progress.epoch + 1;
         let rate = rate_of(&progress.schedule, epoch);
-        let sums = train_epoch(spec, &source, (&mut network, &mut optimizer), (epoch, rate), inputs.device, observer)?;
+        let sums = train_epoch(
+            spec,
+            &source,
+            (&mut network, &mut optimizer),
+            (epoch, rate),
+            inputs.device,
+            observer,
+        )?;
         progress.epoch = epoch;
         let mut diverged = !sums.loss.is_finite();
-        let memorized = !diverged && is_memorized(&train.stop, &sums, &network, &source, inputs.device);
+        let memorized =
+            !diverged && is_memorized(&train.stop, &sums, &network, &source, inputs.device);
         let last = memorized || epoch == most;
         if !diverged && (last || epoch.is_multiple_of(train.evaluate_every)) {
             let evaluation = evaluate(&network, epoch, rate);
@@ -193,8 +201,7 @@ pub fn train(
         }
         observer.epoch(epoch, most, &|| checkpoint::save(&network, &optimizer, &progress))?;
     }
-    let metrics =
-        Metrics { status, epochs: progress.epoch, evaluations: progress.evaluations };
+    let metrics = Metrics { status, epochs: progress.epoch, evaluations: progress.evaluations };
     Ok(Trained { metrics, network })
 }
 
@@ -376,4 +383,3 @@ fn evaluation(
         distance_relative: moved / norm(origin),
     }
 }
-

@@ -167,7 +167,8 @@ impl Source {
                 if let (Some(spec), true) = (&self.corruption, split != Split::Test) {
                     let place = (image as u64, copy as u32);
                     let labels = (label, images.classes);
-                    label = corrupt::corrupt(spec, self.seed, place, &mut scratch.image, shape, labels);
+                    label =
+                        corrupt::corrupt(spec, self.seed, place, &mut scratch.image, shape, labels);
                 }
                 let epoch = match split {
                     Split::Train { epoch } => Some(epoch),
@@ -192,7 +193,8 @@ impl Source {
                 let mut label = true_label(&points.labels, image, split);
                 if let (Some(spec), true) = (&self.corruption, split != Split::Test) {
                     let place = (image as u64, copy as u32);
-                    label = corrupt::corrupt(spec, self.seed, place, &mut [0; 2], POINT, (label, 2));
+                    label =
+                        corrupt::corrupt(spec, self.seed, place, &mut [0; 2], POINT, (label, 2));
                 }
                 batch.inputs.extend_from_slice(&points.coordinates[image]);
                 batch.labels.push(label);

@@ -139,7 +139,9 @@ pub enum Test {
 impl Test {
     fn cells_mut(&mut self) -> Vec<&mut BTreeMap<String, String>> {
         match self {
-            Test::Above { a, b } | Test::Equivalent { a, b } | Test::NotWorse { a, b } => vec![a, b],
+            Test::Above { a, b } | Test::Equivalent { a, b } | Test::NotWorse { a, b } => {
+                vec![a, b]
+            }
             Test::Trend { at, .. } => vec![at],
         }
     }
@@ -229,8 +231,7 @@ impl Claim {
             n,
             incomplete,
         };
-        let lacking =
-            |reason: String, n| made(Verdict::Inconclusive, None, None, reason, n, true);
+        let lacking = |reason: String, n| made(Verdict::Inconclusive, None, None, reason, n, true);
         let metric = part.metric.as_ref().unwrap_or(&self.metric);
         let effects = match self.effects(&part.test, metric, result) {
             Ok(effects) => effects,
@@ -298,9 +299,8 @@ impl Claim {
                 }
                 let sign = if *falling { -1.0 } else { 1.0 };
                 let whole = |row: &Vec<(f64, f64)>| row.len() == levels.len();
-                let change = |row: &Vec<(f64, f64)>| {
-                    sign * stats::slope(row) * (range[1] - range[0])
-                };
+                let change =
+                    |row: &Vec<(f64, f64)>| sign * stats::slope(row) * (range[1] - range[0]);
                 Ok(rows.values().filter(|row| whole(row)).map(change).collect())
             }
         }
@@ -343,7 +343,9 @@ impl Claim {
         let spread = stats::standard_deviation(effects);
         match stats::seeds_to_decide(spread, nearest, level, MOST_SEEDS) {
             Some(n) => format!("; about {n} seeds would decide it"),
-            None => format!("; the effect lies so near the margin that {MOST_SEEDS} seeds would not decide it"),
+            None => format!(
+                "; the effect lies so near the margin that {MOST_SEEDS} seeds would not decide it"
+            ),
         }
     }
 }

@@ -64,10 +64,7 @@ impl Reference {
     ///
     /// # Errors
     /// If it is there and malformed.
-    pub fn of_profile(
-        expected: &Path,
-        profile: &str,
-    ) -> Result<Option<Reference>, ReferenceError> {
+    pub fn of_profile(expected: &Path, profile: &str) -> Result<Option<Reference>, ReferenceError> {
         let path = expected.join(format!("{profile}.toml"));
         if !path.exists() {
             return Ok(None);

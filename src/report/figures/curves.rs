@@ -229,7 +229,8 @@ fn rates(run: &RunResult, offset: f64) -> Track {
 /// Learning rates as steps on a logarithmic axis. Courses that are the same are drawn once.
 fn learning_rates(canvas: &mut Canvas<'_>, group: &Group<'_>, panel: Panel, time: &Time) {
     let course = |run: &RunResult| -> Track {
-        let before = run.parent.as_deref().map(|parent| rates(parent, f64::from(parent.metrics.epochs)));
+        let before =
+            run.parent.as_deref().map(|parent| rates(parent, f64::from(parent.metrics.epochs)));
         before.into_iter().flatten().chain(rates(run, 0.0)).collect()
     };
     let mut courses: Vec<(Track, &Curve<'_>)> = Vec::new();

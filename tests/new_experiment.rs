@@ -1,0 +1,79 @@
+//! A new experiment is one TOML file in `paper_tables/` and no code.
+
+mod common;
+
+use common::{Workplace, repository, text};
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+const FILE: &str = r#"
+title = "Test accuracy over the batch size"
+summary = "An experiment that did not exist before this file."
+source = "tests/new_experiment.rs"
+base = "image"
+axis = [{ name = "batch", label = "Batch size", level = [
+    { id = "b10", label = "10", value = 10.0, set = { "train.batch_size" = 10, "train.epochs" = 2 } },
+    { id = "b50", label = "50", value = 50.0, set = { "train.batch_size" = 50, "train.epochs" = 2 } },
+] }]
+metric = [{ name = "test_accuracy", label = "Test accuracy", unit = "%" }]
+render = { kind = "line", x = "batch" }
+"#;
+
+#[test]
+fn one_file_is_enough() {
+    let place = Workplace::new();
+    let tables = place.path("paper_tables");
+    copy(&repository().join("paper_tables"), &tables);
+    std::fs::write(tables.join("batch_size.toml"), FILE).unwrap();
+    let out = place.path("out");
+    let output = place.bgm(&[
+        "--tables",
+        tables.to_str().unwrap(),
+        "--profile",
+        "smoke",
+        "--only",
+        "batch_size",
+        "reproduce",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    // Not blessed yet, so not complete.
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let table = std::fs::read_to_string(out.join("tables/batch_size.csv")).unwrap();
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(out.join("figures/batch_size.png").exists());
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(report.contains("Test accuracy over the batch size"));
+}
+
+#[test]
+fn mistakes_in_the_file_are_named() {
+    for (from, to, words) in [
+        ("render =", "rendering =", &["batch_size.toml", "rendering"][..]),
+        ("\"train.batch_size\" = 10", "\"train.batchsize\" = 10", &["batch_size.toml", "batchsize"]),
+        ("\"train.batch_size\" = 10", "\"train.batch_size\" = 0", &["batch_size", "at least 1"]),
+        ("base = \"image\"", "base = \"sound\"", &["base.sound"]),
+    ] {
+        let place = Workplace::new();
+        let tables = place.path("paper_tables");
+        copy(&repository().join("paper_tables"), &tables);
+        std::fs::write(tables.join("batch_size.toml"), FILE.replace(from, to)).unwrap();
+        let tables = tables.to_str().unwrap();
+        let output = place.bgm(&["--tables", tables, "--only", "batch_size", "plan"]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        for word in words {
+            assert!(said.contains(word), "'{word}' is not in: {said}");
+        }
+    }
+}
