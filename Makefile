@@ -10,13 +10,14 @@ CARGO = cargo
 OPTIONS = --profile $(PROFILE) --store $(STORE) --device $(DEVICE) \
     $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: reproduce test setup build smoke verify plan report crosscheck check ci clean help
+.PHONY: reproduce test setup build smoke verify plan report readme crosscheck check ci clean help
 
 reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE)
 	@$(BGM) $(OPTIONS) reproduce --out $(OUT) $(if $(JOBS),--jobs $(JOBS))
 
-test: build ## every test, the mutants included
+test: build ## every test, the planted regressions included
 	$(CARGO) test --release --no-fail-fast
+	$(CARGO) test --release --features planted-faults --test planted
 
 setup: ## libtorch into .torch/ (TORCH_PYTHON=... to use an installed PyTorch 2.11.0)
 	@./scripts/setup.sh
@@ -37,6 +38,9 @@ plan: build ## what would run
 
 report: build ## tables, figures and report.html from the store
 	@$(BGM) $(OPTIONS) report --out $(OUT)
+
+readme: build ## write the generated tables into README.md
+	@./scripts/readme.sh
 
 crosscheck: build ## replay traces and load weights in plain PyTorch (an environment of its own)
 	@./scripts/crosscheck.sh

@@ -4,8 +4,8 @@
 mod common;
 
 use bad_global_minima::data::Catalog;
-use bad_global_minima::measure::{attack, coherence, norms, sharpness};
 use bad_global_minima::measure::{AttackMethod, Subject};
+use bad_global_minima::measure::{attack, coherence, norms, sharpness};
 use bad_global_minima::models::weights::{NamedTensors, load_state, state};
 use bad_global_minima::models::{InitialWeights, Mode, Network, Signature};
 use bad_global_minima::spec::*;
@@ -89,7 +89,8 @@ fn path_norm_counts_batch_norm_as_its_affine_map() {
     for (name, tensor) in &weights {
         let index: Option<u32> = name.split('.').nth(1).and_then(|i| i.parse().ok());
         let norm = index.map(|i| format!("features.{}", i + 1));
-        let is_conv = norm.as_ref().is_some_and(|n| weights.contains_key(&format!("{n}.running_var")));
+        let is_conv =
+            norm.as_ref().is_some_and(|n| weights.contains_key(&format!("{n}.running_var")));
         if name.starts_with("classifier") {
             plain.insert(name.clone(), tensor.shallow_clone());
         } else if is_conv && name.ends_with(".weight") {
@@ -147,8 +148,7 @@ fn hessian_products_are_finite_differences_of_the_gradient() {
     let net = network(Arch::Mlp, 4, Signature { input: [3, 1, 1], outputs: 3 });
     let data = batch([6, 3, 1, 1], 3);
     let parameters = net.trainable();
-    let direction: Vec<Tensor> =
-        parameters.iter().map(|p| (p.detach() * 3.0).cos()).collect();
+    let direction: Vec<Tensor> = parameters.iter().map(|p| (p.detach() * 3.0).cos()).collect();
     let product = sharpness::hessian_times(&net, std::slice::from_ref(&data), &direction);
     let gradient = || {
         let loss = training_loss(&net.forward(&data.0, Mode::Eval), &data.1);
@@ -227,8 +227,7 @@ fn the_largest_eigenvalue_of_a_small_hessian() {
     let hessian = Tensor::stack(&columns, 1).to_kind(Kind::Double);
     let hessian = (&hessian + hessian.tr()) / 2.0;
     let eigenvalues = values(&hessian.linalg_eigvalsh("L"));
-    let largest =
-        eigenvalues.into_iter().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap();
+    let largest = eigenvalues.into_iter().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap();
     close(found, largest);
 }
 
@@ -244,17 +243,16 @@ fn coherence_of_equal_and_of_single_examples() {
     let (x, y) = batch([4, 3, 1, 1], 3);
     let gradients: Vec<Vec<f64>> = (0..4)
         .map(|i| {
-            let loss = training_loss(
-                &net.forward(&x.narrow(0, i, 1), Mode::Eval),
-                &y.narrow(0, i, 1),
-            );
+            let loss =
+                training_loss(&net.forward(&x.narrow(0, i, 1), Mode::Eval), &y.narrow(0, i, 1));
             let parts = Tensor::run_backward(&[&loss], &net.trainable(), false, false);
             parts.iter().flat_map(values).collect()
         })
         .collect();
     let length = |g: &[f64]| g.iter().map(|v| v * v).sum::<f64>();
-    let mean: Vec<f64> =
-        (0..gradients[0].len()).map(|k| gradients.iter().map(|g| g[k]).sum::<f64>() / 4.0).collect();
+    let mean: Vec<f64> = (0..gradients[0].len())
+        .map(|k| gradients.iter().map(|g| g[k]).sum::<f64>() / 4.0)
+        .collect();
     let expected = 4.0 * length(&mean) / (gradients.iter().map(|g| length(g)).sum::<f64>() / 4.0);
     close(coherence::coherence(&net, &[(x, y)]), expected);
 }
@@ -296,8 +294,7 @@ fn fgsm_on_a_linear_model_in_closed_form() {
     let data = source.batch(split, 0..200);
     let (mut attacked, mut clean) = (0, 0);
     for (x, &label) in data.inputs.chunks(4).zip(&data.labels) {
-        let logit =
-            |x: &[f32]| x.iter().zip(difference).map(|(x, w)| x * w).sum::<f32>() + 0.1;
+        let logit = |x: &[f32]| x.iter().zip(difference).map(|(x, w)| x * w).sum::<f32>() + 0.1;
         let answer = |l: f32| if l > 0.0 { 0 } else { 1 };
         clean += usize::from(answer(logit(x)) == label);
         // The loss of label 0 falls with the logit, of label 1 it rises; other labels gain

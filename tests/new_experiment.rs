@@ -60,7 +60,11 @@ fn one_file_is_enough() {
 fn mistakes_in_the_file_are_named() {
     for (from, to, words) in [
         ("render =", "rendering =", &["batch_size.toml", "rendering"][..]),
-        ("\"train.batch_size\" = 10", "\"train.batchsize\" = 10", &["batch_size.toml", "batchsize"]),
+        (
+            "\"train.batch_size\" = 10",
+            "\"train.batchsize\" = 10",
+            &["batch_size.toml", "batchsize"],
+        ),
         ("\"train.batch_size\" = 10", "\"train.batch_size\" = 0", &["batch_size", "at least 1"]),
         ("base = \"image\"", "base = \"sound\"", &["base.sound"]),
     ] {

@@ -234,7 +234,7 @@ fn a_reference_with_too_wide_a_spread_is_refused() {
 #[test]
 fn a_verdict_other_than_the_blessed_one_departs_even_within_tolerance() {
     let mut reference = blessed(&results(&MadeUp::new(PAPER, 0.5), 8));
-    reference.verdicts.insert("C1".to_owned(), Verdict::Refuted);
+    reference.verdicts.get_mut("C1").unwrap().verdict = Verdict::Refuted;
     let same = results(&MadeUp::new(PAPER, 0.5), 8);
     assert_eq!(judge("C1", &same, Some(&reference)).2, exit::DEPARTURE);
 }

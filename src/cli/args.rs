@@ -127,7 +127,7 @@ pub struct Verify {
 pub struct Report {
     #[arg(long, default_value = "reproduction")]
     pub out: PathBuf,
-    /// Print the verdicts as a Markdown table instead of writing files.
+    /// Print the blessed verdicts as a Markdown table (for the README); needs no store.
     #[arg(long)]
     pub verdicts: bool,
 }

@@ -49,12 +49,10 @@ impl ChildExecutor<'_> {
         key: &Key,
         run: &PlannedRun,
     ) -> std::io::Result<(std::process::Child, PathBuf)> {
-        let folder = paths::partial(&self.global.store, key);
-        std::fs::create_dir_all(&folder)?;
-        let job = folder.join("run.job.json");
+        let (job, log) = (paths::job(&self.global.store, key), paths::log(&self.global.store, key));
+        std::fs::create_dir_all(self.global.store.join("logs"))?;
         let content = Job { spec: run.spec.clone(), measures: run.measures.clone() };
         std::fs::write(&job, serde_json::to_vec(&content)?)?;
-        let log = paths::log(&self.global.store, key);
         let child = Command::new(std::env::current_exe()?)
             .arg("run")
             .arg(&job)
@@ -100,8 +98,9 @@ impl Executor for ChildExecutor<'_> {
         }
         let status = child.wait().map_err(|e| Failure::Transient(e.to_string()))?;
         if status.success() {
-            // Nothing of it is of use any more: the run is in its place.
-            drop(std::fs::remove_dir_all(paths::partial(&self.global.store, key)));
+            // Of no more use: the run is in its place. Left over, they would do no harm.
+            drop(std::fs::remove_file(&log));
+            drop(std::fs::remove_file(paths::job(&self.global.store, key)));
             return Ok(());
         }
         if self.stop.load(Ordering::SeqCst) {

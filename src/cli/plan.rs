@@ -83,16 +83,16 @@ fn print_text(session: &Session, plan: &PlanJson<'_>) {
         ]);
     }
     println!("{table}");
-    let sum = |status: &str| {
-        let some = plan.runs.iter().filter(|r| r.status != "stored" || status == "all");
-        some.map(|r| r.estimated_seconds).sum::<f64>() / 3600.0
+    let hours = |wanted: &dyn Fn(&PlannedJson<'_>) -> bool| {
+        let some = plan.runs.iter().filter(|run| wanted(run));
+        some.map(|run| run.estimated_seconds).sum::<f64>() / 3600.0
     };
     let open = plan.runs.iter().filter(|r| r.status != "stored").count();
     println!(
         "profile {}: {} runs, {open} to do; estimated {:.2} core-hours in all, {:.2} to do",
         plan.profile,
         plan.runs.len(),
-        sum("all"),
-        sum("to do")
+        hours(&|_| true),
+        hours(&|run| run.status != "stored").abs()
     );
 }

@@ -113,15 +113,22 @@ pub fn verification(
     Ok((verification, platform))
 }
 
+/// What git prints for some arguments; `None` outside of git.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = std::process::Command::new("git").args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 /// Commit of the working tree, with `+` if it has changes; empty outside of git.
 pub fn commit() -> String {
-    let git = |arguments: &[&str]| {
-        let output = std::process::Command::new("git").args(arguments).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
     let Some(head) = git(&["rev-parse", "HEAD"]) else { return String::new() };
     let changes = git(&["status", "--porcelain", "--untracked-files=no"]).unwrap_or_default();
     if changes.is_empty() { head } else { format!("{head}+") }
+}
+
+/// Day of the commit of the working tree, `YYYY-MM-DD`; empty outside of git.
+pub fn commit_date() -> String {
+    git(&["show", "-s", "--format=%cs", "HEAD"]).unwrap_or_default()
 }
 
 /// Finds the spec of a run: a spec file, a key of any profile, or a key of the store.

@@ -8,11 +8,11 @@
 use crate::spec::{Arch, DataSpec, RunSpec, Stop};
 
 /// Multiply-adds a second of a training step on one core.
-const RATE: f64 = 2.2e10;
+const RATE: f64 = 3.0e10;
 /// Seconds that a step of one layer takes whatever its size.
-const LAYER_OVERHEAD: f64 = 3.0e-5;
+const LAYER_OVERHEAD: f64 = 1.4e-5;
 /// Fraction of its epochs that a memorizing run is expected to need.
-const MEMORIZED_AT: f64 = 0.4;
+const MEMORIZED_AT: f64 = 0.3;
 
 /// Estimated seconds of a run on one core of the reference machine.
 pub fn seconds(spec: &RunSpec) -> f64 {

@@ -156,7 +156,9 @@ impl Profile {
         overlay(&mut profile.bases, &file.base);
         overlay(&mut profile.overrides, &file.overrides);
         overlay(&mut profile.networks, &file.networks);
-        profile.axes.extend(file.levels);
+        for (experiment, axes) in file.levels {
+            profile.axes.entry(experiment).or_default().extend(axes);
+        }
         Ok(profile)
     }
 

@@ -9,7 +9,6 @@ pub const WEIGHTS: &str = "weights.safetensors";
 pub const ENVIRONMENT: &str = "environment.json";
 pub const MANIFEST: &str = "manifest.json";
 const CHECKPOINT: &str = "checkpoint.safetensors";
-const LOG: &str = "log.txt";
 
 /// Weights kept after an epoch.
 pub fn snapshot(epoch: u32) -> String {
@@ -31,9 +30,15 @@ pub fn checkpoint(root: &Path, key: &Key) -> PathBuf {
     partial(root, key).join(CHECKPOINT)
 }
 
-/// What an unfinished run's process wrote to standard error.
+/// What a run's process writes to standard error; kept only if it fails. Not in the folder of
+/// the unfinished run, which goes once it is finished: a measurement may fail after that.
 pub fn log(root: &Path, key: &Key) -> PathBuf {
-    partial(root, key).join(LOG)
+    root.join("logs").join(format!("{key}.txt"))
+}
+
+/// What a run's process is told to do.
+pub fn job(root: &Path, key: &Key) -> PathBuf {
+    root.join("logs").join(format!("{key}.job.json"))
 }
 
 /// Spec that an unfinished run was begun with.
@@ -46,9 +51,9 @@ pub fn lock(root: &Path, key: &Key) -> PathBuf {
     root.join(format!("{key}.lock"))
 }
 
-/// Where a run is put together before it is renamed to its place.
+/// Where a run is put together before it is renamed to its place, by whoever holds its lock.
 pub fn staging(root: &Path, key: &Key) -> PathBuf {
-    root.join(format!("{key}.staging-{}", std::process::id()))
+    root.join(format!("{key}.staging"))
 }
 
 /// Where damaged runs are kept for a look at them.

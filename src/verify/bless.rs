@@ -1,7 +1,7 @@
 //! Making a reference from results, and showing what it changes.
 
 use super::claims::{Claims, FEWEST_SEEDS};
-use super::reference::{Reference, ReferenceValue};
+use super::reference::{BlessedVerdict, Reference, ReferenceValue};
 use super::stats;
 use crate::experiments::results::ExperimentResult;
 use crate::spec::TRAINING_SEMANTICS;
@@ -70,7 +70,15 @@ pub fn make(
     }
     for claim in &claims.claim {
         if let Some(evaluated) = claim.evaluate(results, None) {
-            verdicts.insert(claim.id.clone(), evaluated.outcome.verdict);
+            let outcome = evaluated.outcome;
+            let blessed = BlessedVerdict {
+                verdict: outcome.verdict,
+                n: outcome.n,
+                statistic: outcome.statistic,
+                interval: outcome.interval,
+                reason: outcome.reason,
+            };
+            verdicts.insert(claim.id.clone(), blessed);
         }
     }
     Ok(Reference {
@@ -93,9 +101,11 @@ pub fn changes(old: Option<&Reference>, new: &Reference) -> Vec<String> {
     let mut lines = Vec::new();
     for (id, verdict) in &new.verdicts {
         match old.verdicts.get(id) {
-            Some(before) if before == verdict => {}
-            Some(before) => lines.push(format!("verdict {id}: {before:?} -> {verdict:?}")),
-            None => lines.push(format!("verdict {id}: new, {verdict:?}")),
+            Some(before) if before.verdict == verdict.verdict => {}
+            Some(before) => {
+                lines.push(format!("verdict {id}: {:?} -> {:?}", before.verdict, verdict.verdict));
+            }
+            None => lines.push(format!("verdict {id}: new, {:?}", verdict.verdict)),
         }
     }
     for value in &new.values {

@@ -46,7 +46,7 @@ pub fn verify(
     let mut lacks = reference.is_none();
     let mut outcomes = Vec::new();
     for claim in &claims.claim {
-        let blessed = reference.and_then(|r| r.verdicts.get(&claim.id).copied());
+        let blessed = reference.and_then(|r| r.verdicts.get(&claim.id)).map(|b| b.verdict);
         let Some(evaluated) = claim.evaluate(results, blessed) else { continue };
         let verdict = evaluated.outcome.verdict;
         if evaluated.incomplete {

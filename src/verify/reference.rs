@@ -1,7 +1,8 @@
 //! Blessed reference values: `expected/<profile>.toml`, raw values per seed, with where and
 //! how they were made.
 
-use super::outcome::Verdict;
+use super::claims::{Claim, Claims};
+use super::outcome::{ClaimOutcome, Verdict, Verification};
 use crate::torch::Platform;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,10 +21,23 @@ pub struct Reference {
     pub commit: String,
     pub semantics: u32,
     pub platform: Platform,
-    /// Blessed verdict of each claim.
-    pub verdicts: BTreeMap<String, Verdict>,
+    /// Blessed verdict of each claim, by its id.
+    pub verdicts: BTreeMap<String, BlessedVerdict>,
     #[serde(default, rename = "value")]
     pub values: Vec<ReferenceValue>,
+}
+
+/// A verdict with the evidence that it was given on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlessedVerdict {
+    pub verdict: Verdict,
+    pub n: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statistic: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
+    pub reason: String,
 }
 
 /// Blessed values of one metric of one cell.
@@ -82,6 +96,35 @@ impl Reference {
             return Err(ReferenceError::Format { path, problem });
         }
         Ok(Some(reference))
+    }
+
+    /// The blessed verdicts as a verification shows them, for a reader without the runs.
+    pub fn as_verification(&self, claims: &Claims) -> Verification {
+        let outcome = |claim: &Claim| {
+            let blessed = self.verdicts.get(&claim.id)?.clone();
+            Some(ClaimOutcome {
+                id: claim.id.clone(),
+                verdict: blessed.verdict,
+                statistic: blessed.statistic,
+                interval: blessed.interval,
+                margin: claim.margin,
+                n: blessed.n,
+                reason: blessed.reason,
+                statement: claim.statement.clone(),
+                source: claim.source.clone(),
+                statistic_label: claim.statistic.clone(),
+                margin_reason: claim.margin_reason.clone(),
+                blessed: Some(blessed.verdict),
+                experiment: claim.experiment.clone(),
+                parts: Vec::new(),
+            })
+        };
+        Verification {
+            profile: self.profile.clone(),
+            exit: 0,
+            claims: claims.claim.iter().filter_map(outcome).collect(),
+            regression: Vec::new(),
+        }
     }
 
     /// The blessed values of one metric of one cell.

@@ -1,0 +1,103 @@
+//! Planted regressions: each mistake in the training semantics is caught, and by which level.
+//! Needs the feature `planted-faults`; `make test` runs it.
+#![cfg(feature = "planted-faults")]
+
+mod common;
+
+use bad_global_minima::models::weights;
+use bad_global_minima::planted;
+use common::{Workplace, repository, small_chain, text};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// What a build with one mistake (or none) gives for a small run with everything in it.
+struct Evidence {
+    /// Batches, labels and initial weights of a trace: determinism level D0.
+    made: Vec<u8>,
+    /// Hash of the whole run: level D1.
+    result: String,
+    /// Exit code of the smoke gate against a reference of another platform.
+    tolerances: i32,
+}
+
+fn evidence(fault: Option<&str>) -> Evidence {
+    let place = Workplace::new();
+    let spec = place.spec_file("spec.json", &small_chain());
+    let command = |arguments: &[&str]| {
+        let mut command = place.command(arguments);
+        command.env("BGM_PLANTED_FAULT", fault.unwrap_or_default());
+        command.output().expect("bgm starts")
+    };
+    let trace = place.path("trace.safetensors");
+    let spec = spec.to_str().unwrap();
+    let output = command(&["trace", spec, "--steps", "6", "--out", trace.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let tensors = weights::from_bytes(&std::fs::read(trace).unwrap()).unwrap();
+    // The child's own initial weights come from a training; only its batches are level D0.
+    let made: BTreeMap<_, _> =
+        tensors.into_iter().filter(|(name, _)| name.starts_with("batch/")).collect();
+    let run = command(&["run", spec]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let result = text(&run.stdout).split_whitespace().nth(1).unwrap().to_owned();
+
+    let expected = place.path("expected");
+    std::fs::create_dir_all(&expected).unwrap();
+    let from = repository().join("expected");
+    std::fs::copy(from.join("claims.toml"), expected.join("claims.toml")).unwrap();
+    let smoke = std::fs::read_to_string(from.join("smoke.toml")).unwrap();
+    let elsewhere = smoke.replace("device = \"", "device = \"another machine, not ");
+    assert_ne!(smoke, elsewhere);
+    std::fs::write(expected.join("smoke.toml"), elsewhere).unwrap();
+    let out = place.path("out");
+    let gate = command(&[
+        "--profile",
+        "smoke",
+        "--only",
+        "table1_accuracy,table3_distance",
+        "--expected",
+        expected.to_str().unwrap(),
+        "-q",
+        "reproduce",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    Evidence {
+        made: weights::to_bytes(&made, None),
+        result,
+        tolerances: gate.status.code().expect("an exit code"),
+    }
+}
+
+#[test]
+fn every_planted_regression_is_caught() {
+    let clean = evidence(None);
+    assert_eq!(clean.tolerances, 0, "unchanged code must pass on another platform");
+    let mut table = String::from("| planted regression | D0 hashes | D1 bits | tolerances |\n");
+    table += "|---|---|---|---|\n";
+    let mut missed = Vec::new();
+    for fault in planted::NAMES {
+        let faulty = evidence(Some(fault));
+        let d0 = faulty.made != clean.made;
+        let d1 = faulty.result != clean.result;
+        let tolerances = faulty.tolerances == 1;
+        let mark = |caught: bool| if caught { "caught" } else { "-" };
+        writeln!(
+            table,
+            "| {} | {} | {} | {} |",
+            fault.replace('_', " "),
+            mark(d0),
+            mark(d1),
+            mark(tolerances)
+        )
+        .unwrap();
+        if !(d0 || d1 || tolerances) {
+            missed.push(fault);
+        }
+    }
+    println!("{table}");
+    assert!(missed.is_empty(), "not caught by any level: {missed:?}\n{table}");
+    // Which level catches which is in the README: it must be this table.
+    insta::assert_snapshot!(table);
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    assert!(readme.contains(table.trim()), "the README's table is not this one:\n{table}");
+}

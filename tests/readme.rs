@@ -1,0 +1,41 @@
+//! The README tells the truth where that can be checked by a machine.
+
+mod common;
+
+use common::{Workplace, repository, text};
+
+fn readme() -> String {
+    std::fs::read_to_string(repository().join("README.md")).unwrap()
+}
+
+/// `make readme` writes this table; a new reference without it fails here.
+#[test]
+fn the_verdicts_at_a_glance_are_the_blessed_ones() {
+    let place = Workplace::new();
+    let output = place.bgm(&["report", "--verdicts"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let table = text(&output.stdout);
+    assert!(readme().contains(table.trim()), "run `make readme`; the table is now:\n{table}");
+}
+
+#[test]
+fn every_command_and_exit_code_is_there() {
+    let readme = readme();
+    for word in ["make reproduce", "make test", "make smoke", "make crosscheck", "TORCH_PYTHON"] {
+        assert!(readme.contains(word), "{word}");
+    }
+    for code in ["| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 4 |", "| 70 |", "| 75 |"] {
+        assert!(readme.contains(code), "exit code {code}");
+    }
+}
+
+#[test]
+fn every_experiment_is_named_with_its_command() {
+    let readme = readme();
+    for entry in std::fs::read_dir(repository().join("paper_tables")).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if let Some(id) = name.strip_suffix(".toml") {
+            assert!(readme.contains(&format!("`{id}`")), "{id} is not in the README");
+        }
+    }
+}
