@@ -108,6 +108,25 @@ pub struct Contrast {
     pub minus: String,
 }
 
+impl Experiment {
+    /// Whether a metric means something at a level of an axis: a gap stands only at the level
+    /// that is subtracted.
+    pub fn applies(&self, metric: &Metric, axis: usize, level: usize) -> bool {
+        match &self.contrast {
+            Some(contrast) if metric.name.starts_with("gap.") => {
+                let axis = &self.axes[axis];
+                axis.name != contrast.axis || axis.levels[level].id == contrast.minus
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether a metric means something in a cell.
+    pub fn applies_to(&self, metric: &Metric, levels: &[usize]) -> bool {
+        levels.iter().enumerate().all(|(axis, &level)| self.applies(metric, axis, level))
+    }
+}
+
 /// How a number is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -146,8 +146,10 @@ impl<'a> Numbers<'a> {
         &self.result.experiment
     }
 
+    /// The numbers that mean something: a gap stands in half of the cells only.
     pub fn iter(&self) -> impl Iterator<Item = &Number<'a>> {
-        self.numbers.iter()
+        let experiment = self.experiment();
+        self.numbers.iter().filter(|n| experiment.applies_to(n.metric, &n.cell.levels))
     }
 
     /// The number of a cell and metric by their places.
@@ -226,7 +228,12 @@ impl Pivot {
         let metrics = 0..experiment.metrics.len();
         let columns =
             across.into_iter().flat_map(|levels| metrics.clone().map(move |m| (levels.clone(), m)));
-        Pivot { row_axis, columns: columns.collect(), other_axes }
+        let means_something = |(levels, metric): &(Vec<usize>, usize)| {
+            let metric = &experiment.metrics[*metric];
+            other_axes.iter().zip(levels).all(|(&a, &l)| experiment.applies(metric, a, l))
+        };
+        let columns = columns.filter(means_something).collect();
+        Pivot { row_axis, columns, other_axes }
     }
 
     pub fn row_heading(&self, experiment: &Experiment) -> String {
@@ -269,7 +276,8 @@ impl Pivot {
                         && self.other_axes.iter().zip(others).all(|(&a, &l)| cell.levels[a] == l)
                 };
                 let place = numbers.result.cells.iter().position(fits)?;
-                Some(numbers.get(place, *metric))
+                let number = numbers.get(place, *metric);
+                experiment.applies_to(number.metric, &number.cell.levels).then_some(number)
             };
             (heading, self.columns.iter().map(number).collect())
         };

@@ -49,7 +49,9 @@ pub fn make(
                 let experiment = result.experiment.id.clone();
                 return Err(BlessError::TooFew { experiment, seeds: cell.seeds.len() });
             }
-            for metric in result.experiment.metrics.iter().filter(|m| m.regression) {
+            let experiment = &result.experiment;
+            let compared = experiment.metrics.iter().filter(|m| m.regression);
+            for metric in compared.filter(|m| experiment.applies_to(m, &cell.levels)) {
                 let (seeds, raw) = cell.samples(&metric.name).into_iter().unzip();
                 values.push(ReferenceValue {
                     experiment: result.experiment.id.clone(),

@@ -45,7 +45,8 @@ struct Number<'a> {
 fn numbers(result: &ExperimentResult) -> impl Iterator<Item = Number<'_>> {
     let compared = || result.experiment.metrics.iter().filter(|m| m.regression);
     result.cells.iter().flat_map(move |cell| {
-        compared().map(move |metric| Number {
+        let experiment = &result.experiment;
+        compared().filter(|m| experiment.applies_to(m, &cell.levels)).map(move |metric| Number {
             experiment: &result.experiment.id,
             cell_name: result.cell_name(cell),
             cell,
