@@ -83,6 +83,18 @@ fn more_images_than_there_are() {
     );
 }
 
+#[test]
+fn a_last_batch_of_one_is_refused_where_batch_norm_would_divide_by_nothing() {
+    check(
+        |s| {
+            s["start"] = json!({ "random": { "scale": 1.0 } });
+            s["train"]["batch_size"] = json!(39);
+        },
+        2,
+        &["train.batch_size = 39", "last batch of one", "40 examples"],
+    );
+}
+
 /// A copy of the embedded data in the workplace.
 fn copy_data(place: &Workplace) -> std::path::PathBuf {
     let (from, to) =

@@ -60,20 +60,18 @@ pub fn load_state(network: &mut Network, state: &NamedTensors) -> Result<(), Wei
         named.tensor.copy_(found);
         used += 1;
     }
-    for (name, tensor) in state {
-        if name.ends_with(".num_batches_tracked") {
-            network.batches_tracked = tensor.int64_value(&[]);
-            used += 1;
-        }
+    for buffer in &network.buffers {
+        let Some(layer) = buffer.name.strip_suffix(".running_mean") else { continue };
+        let name = format!("{layer}.num_batches_tracked");
+        let count = state.get(&name).ok_or(WeightsError::Missing(name))?;
+        network.batches_tracked = count.int64_value(&[]);
+        used += 1;
     }
     if used == state.len() {
         return Ok(());
     }
-    let known = |name: &String| {
-        let mut all = network.parameters.iter().chain(&network.buffers);
-        all.any(|named| &named.name == name) || name.ends_with(".num_batches_tracked")
-    };
-    let stranger = state.keys().find(|name| !known(name)).cloned();
+    let known: Vec<String> = self::state(network).into_keys().collect();
+    let stranger = state.keys().find(|name| !known.contains(name)).cloned();
     Err(WeightsError::Unexpected(stranger.unwrap_or_default()))
 }
 

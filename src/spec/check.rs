@@ -64,15 +64,15 @@ impl RunSpec {
     }
 
     fn check_data(&self) -> Result<(), SpecError> {
+        ensure(
+            self.network.arch != Arch::Mlp || !self.network.batch_norm,
+            "network.batch_norm",
+            true,
+            "the mlp has no BatchNorm; write false",
+        )?;
         match &self.data {
             DataSpec::Images(images) => {
                 positive("data.images.pool", images.pool)?;
-                ensure(
-                    self.network.arch != Arch::Mlp || !self.network.batch_norm,
-                    "network.batch_norm",
-                    true,
-                    "the MLP has no BatchNorm; write false",
-                )?;
                 ensure(
                     images.evaluate_on == EvaluateOn::Test || images.train > 0,
                     "data.images.train",

@@ -138,6 +138,7 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Trained, TrainError> {
     let source = Source::open(spec, inputs.catalog)?;
+    refuse_single_example(spec, &source)?;
     let mut network = start(spec, &source, inputs.parent, inputs.device)?;
     let origin = network.snapshot();
     let mut optimizer = OptimizerState::new(&spec.train.optimizer, &network);
@@ -203,6 +204,23 @@ pub fn train(
     }
     let metrics = Metrics { status, epochs: progress.epoch, evaluations: progress.evaluations };
     Ok(Trained { metrics, network })
+}
+
+/// BatchNorm has no variance over a single value: PyTorch refuses such a batch, libtorch's
+/// kernel gives NaN.
+fn refuse_single_example(spec: &RunSpec, source: &Source) -> Result<(), TrainError> {
+    let (examples, batch) = (source.len(Split::TrainPlain), spec.train.batch_size as usize);
+    if !spec.network.batch_norm || examples % batch != 1 % batch {
+        return Ok(());
+    }
+    Err(TrainError::Data(DataError::Spec {
+        field: "train.batch_size".to_owned(),
+        value: batch.to_string(),
+        problem: format!(
+            "leaves a last batch of one of the {examples} examples, over which BatchNorm has no \
+             variance; choose another"
+        ),
+    }))
 }
 
 fn resume(
