@@ -47,5 +47,5 @@ fn one_job_and_two_give_the_same_verification_and_a_second_call_trains_nothing()
     arguments.extend(["diff", left.to_str().unwrap(), right.to_str().unwrap()]);
     let diff = one.bgm(&arguments);
     assert_eq!(diff.status.code(), Some(0), "{}", text(&diff.stdout));
-    assert!(text(&diff.stdout).contains("15 runs equal, 0 different"), "{}", text(&diff.stdout));
+    assert!(text(&diff.stdout).contains("25 runs equal, 0 different"), "{}", text(&diff.stdout));
 }
