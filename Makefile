@@ -18,6 +18,7 @@ reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, O
 test: build ## every test, the planted regressions included
 	$(CARGO) test --release --no-fail-fast
 	$(CARGO) test --release --features planted-faults --test planted
+	@$(CARGO) build --release --quiet # the binary in its place is the one without faults again
 
 setup: ## libtorch into .torch/ (TORCH_PYTHON=... to use an installed PyTorch 2.11.0)
 	@./scripts/setup.sh
