@@ -13,7 +13,6 @@ use crate::verify::claims::Claims;
 use crate::verify::outcome::Verification;
 use crate::verify::reference::{self, Reference};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use tch::Device;
 
 /// A planned profile with its store.
@@ -44,48 +43,32 @@ impl Session {
 
     /// Results of everything that is stored.
     pub fn results(&self) -> Vec<ExperimentResult> {
-        aggregate(&self.plan, &StoredRuns::new(&self.store))
+        aggregate(&self.plan, &StoredRuns(&self.store))
     }
 }
 
 /// The store as a source of results.
-struct StoredRuns<'a> {
-    store: &'a Store,
-    warned: Mutex<bool>,
-}
-
-impl<'a> StoredRuns<'a> {
-    fn new(store: &'a Store) -> Self {
-        StoredRuns { store, warned: Mutex::new(false) }
-    }
-
-    fn warn(&self, text: &str) {
-        eprintln!("bgm: {text}");
-        if let Ok(mut warned) = self.warned.lock() {
-            *warned = true;
-        }
-    }
-}
+struct StoredRuns<'a>(&'a Store);
 
 impl Runs for StoredRuns<'_> {
     fn run(&self, key: &Key, spec: &RunSpec) -> Option<RunRecord> {
-        match self.store.look_up(key, spec) {
+        match self.0.look_up(key, spec) {
             Lookup::Stored(run) => {
                 Some(RunRecord { metrics: run.metrics, result_hash: run.result_hash })
             }
             Lookup::Missing | Lookup::Partial => None,
             Lookup::Damaged(problem) => {
-                self.warn(&format!("not used: {problem}"));
+                eprintln!("bgm: not used: {problem}");
                 None
             }
         }
     }
 
     fn measured(&self, key: &Key, id: &str, result_hash: &str) -> Option<Measured> {
-        match self.store.measured(key, id, result_hash) {
+        match self.0.measured(key, id, result_hash) {
             Ok(measured) => measured,
             Err(problem) => {
-                self.warn(&format!("not used: {problem}"));
+                eprintln!("bgm: not used: {problem}");
                 None
             }
         }
