@@ -4,6 +4,7 @@
 use bad_global_minima::augment::AugmentSpec;
 use bad_global_minima::corrupt::{CorruptionSpec, ZeroOutUnit};
 use bad_global_minima::spec::*;
+use bad_global_minima::torch::Precision;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -36,6 +37,7 @@ pub fn small_run() -> RunSpec {
             evaluate_every: 1,
             snapshots: Vec::new(),
         },
+        precision: Precision::Strict,
     }
 }
 
