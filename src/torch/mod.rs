@@ -17,7 +17,9 @@ pub enum TorchError {
     Tch(#[from] tch::TchError),
     #[error("device '{0}' is not to be had here: {1}; use --device cpu, or see `bgm doctor`")]
     Device(String, String),
-    #[error("the spec asks for precision 'tf32', which only a GPU has: use --device cuda:0, or precision 'strict'")]
+    #[error(
+        "the spec asks for precision 'tf32', which only a GPU has: use --device cuda:0, or precision 'strict'"
+    )]
     Precision,
 }
 
