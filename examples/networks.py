@@ -21,8 +21,8 @@ class Pointwise(nn.Conv2d):
     """A 1x1 convolution as one matrix product over all pixels.
 
     Of the same parameters as nn.Conv2d. On processors without AVX-512, the oneDNN kernel that
-    PyTorch 2.11.0 uses for the gradient of a 1x1 convolution's weights writes past its buffer
-    where the channels are no multiple of 8.
+    PyTorch 2.11.0 uses for the gradient of the weights writes past its scratchpad for
+    channels-last tensors, a stride above 1 and 2 to 7 input channels.
     """
 
     def forward(self, x):
