@@ -86,7 +86,7 @@ fn keys_are_pinned() {
 /// cannot be accepted without the other).
 #[test]
 fn golden_losses_go_with_the_training_semantics() {
-    torch::initialize(torch::Precision::Strict).unwrap();
+    torch::initialize().unwrap();
     let catalog = catalog();
     let mut text = format!("semantics {TRAINING_SEMANTICS}\n");
     let parent_spec = small_chain().parent().unwrap().clone();

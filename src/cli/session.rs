@@ -8,7 +8,7 @@ use crate::experiments::results::{ExperimentResult, Measured};
 use crate::experiments::{KeyMaker, Plan, Profile};
 use crate::spec::{Key, RunSpec};
 use crate::store::{Lookup, Store};
-use crate::torch::{self, Platform, Precision};
+use crate::torch::{self, Platform};
 use crate::verify::claims::Claims;
 use crate::verify::outcome::Verification;
 use crate::verify::reference::{self, Reference};
@@ -77,7 +77,7 @@ impl Runs for StoredRuns<'_> {
 
 /// Prepares libtorch and resolves the device.
 pub fn device(global: &Global) -> Result<Device, Failure> {
-    torch::initialize(Precision::Strict)?;
+    torch::initialize()?;
     Ok(torch::device(&global.device)?)
 }
 

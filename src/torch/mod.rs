@@ -17,10 +17,14 @@ pub enum TorchError {
     Tch(#[from] tch::TchError),
     #[error("device '{0}' is not to be had here: {1}; use --device cpu, or see `bgm doctor`")]
     Device(String, String),
+    #[error("the spec asks for precision 'tf32', which only a GPU has: use --device cuda:0, or precision 'strict'")]
+    Precision,
 }
 
-/// How 32-bit matrix products are computed on a GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How 32-bit matrix products and convolutions are computed on a GPU. Part of a run's spec:
+/// nothing chooses the fast kind silently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// All bits of `f32`.
     #[default]
@@ -30,19 +34,31 @@ pub enum Precision {
 }
 
 /// Prepares libtorch for deterministic work in this process: one thread, no algorithm
-/// search, deterministic kernels only.
+/// search, deterministic kernels only, all bits of `f32`.
 ///
 /// # Errors
 /// If libtorch refuses one of the switches.
-pub fn initialize(precision: Precision) -> Result<(), TorchError> {
+pub fn initialize() -> Result<(), TorchError> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
     DONE.get_or_init(|| {
         tch::set_num_threads(1);
         tch::set_num_interop_threads(1);
-        ffi::set_numerics(precision == Precision::Tf32)
+        ffi::set_numerics(false)
     })
     .clone()
     .map_err(TorchError::Call)
+}
+
+/// Switches this process to the precision that a run declares.
+///
+/// # Errors
+/// If `device` has no such precision, or libtorch refuses the switch.
+pub fn use_precision(precision: Precision, device: Device) -> Result<(), TorchError> {
+    if precision == Precision::Tf32 && device == Device::Cpu {
+        return Err(TorchError::Precision);
+    }
+    initialize()?;
+    ffi::set_numerics(precision == Precision::Tf32).map_err(TorchError::Call)
 }
 
 /// Resolves `auto`, `cpu` or `cuda:N`. On a machine with an NVIDIA driver, libtorch's CUDA

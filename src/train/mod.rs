@@ -111,13 +111,14 @@ pub fn build(spec: &RunSpec, source: &Source, device: Device) -> Network {
 /// Builds the network of `spec` with its weights at the start of training.
 ///
 /// # Errors
-/// If the parent's weights do not fit.
+/// If the parent's weights do not fit, or the device has not the spec's precision.
 pub fn start(
     spec: &RunSpec,
     source: &Source,
     parent: Option<&NamedTensors>,
     device: Device,
 ) -> Result<Network, TrainError> {
+    crate::torch::use_precision(spec.precision, device)?;
     let mut network = build(spec, source, device);
     if spec.parent().is_some() {
         let state = parent.ok_or_else(|| {

@@ -4,6 +4,7 @@
 use bad_global_minima::augment::AugmentSpec;
 use bad_global_minima::corrupt::{CorruptionSpec, ZeroOutUnit};
 use bad_global_minima::spec::*;
+use bad_global_minima::torch::Precision;
 use bad_global_minima::train::metrics::{Evaluation, Metrics};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -37,6 +38,7 @@ pub fn small_run() -> RunSpec {
             evaluate_every: 1,
             snapshots: Vec::new(),
         },
+        precision: Precision::Strict,
     }
 }
 
