@@ -97,7 +97,7 @@ pub fn verification(
 }
 
 /// What git prints for some arguments; `None` outside of git.
-fn git(arguments: &[&str]) -> Option<String> {
+pub fn git(arguments: &[&str]) -> Option<String> {
     let output = std::process::Command::new("git").args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

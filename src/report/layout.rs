@@ -59,7 +59,7 @@ impl Number<'_> {
 
     /// `65.1 ± 2.0 (3)`, or why there is no such text.
     pub fn text(&self) -> String {
-        let show = |value| self.metric.format.show(value);
+        let show = |value| show(self.metric, value);
         match (self.mean(), self.sd()) {
             (Some(mean), Some(sd)) => format!("{} ± {} ({})", show(mean), show(sd), self.n()),
             (Some(mean), None) => format!("{} ({})", show(mean), self.n()),
@@ -75,7 +75,7 @@ impl Number<'_> {
     }
 
     pub fn interval_text(&self) -> String {
-        let show = |value| self.metric.format.show(value);
+        let show = |value| show(self.metric, value);
         let interval = self.interval().map(|[low, high]| span(&show(low), &show(high)));
         interval.unwrap_or_default()
     }
@@ -86,8 +86,13 @@ impl Number<'_> {
     }
 
     pub fn expected_text(&self) -> String {
-        self.expected().map(|value| self.metric.format.show(value)).unwrap_or_default()
+        self.expected().map(|value| show(self.metric, value)).unwrap_or_default()
     }
+}
+
+/// A value of a metric as text, with a minus sign that is as wide as a plus.
+pub fn show(metric: &Metric, value: f64) -> String {
+    metric.format.show(value).replace('-', "\u{2212}")
 }
 
 /// 95% Student interval of the mean; `None` below two values or with one that is no number.

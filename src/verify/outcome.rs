@@ -59,6 +59,8 @@ pub enum RegressionStatus {
     Exact,
     /// Another platform (or other seeds), within tolerance.
     Within,
+    /// The same, with a tolerance so wide that passing says next to nothing.
+    Weak,
     /// Outside tolerance, or other bits on the same platform.
     Outside,
     /// The reference has it and this store does not.

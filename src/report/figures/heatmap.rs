@@ -5,7 +5,7 @@ use super::canvas::{Anchor, Canvas, Font, Pen, wrap};
 use super::palette::{AXIS, INK, MUTED, PAPER, sequential, text_on};
 use super::{FigureError, WIDTH};
 use crate::experiments::Experiment;
-use crate::report::layout::{Number, Numbers, metric_label, product};
+use crate::report::layout::{Number, Numbers, metric_label, product, show};
 
 const CELL_HEIGHT: f64 = 50.0;
 
@@ -29,6 +29,11 @@ impl Axes {
         let others = |&axis: &usize| axis != x && Some(axis) != y;
         Axes { x, y, panels: (0..experiment.axes.len()).filter(others).collect() }
     }
+
+    /// Whether a number belongs to the panel of these levels.
+    fn is_in(&self, number: &Number<'_>, levels: &[usize]) -> bool {
+        self.panels.iter().zip(levels).all(|(&axis, &level)| number.cell.levels[axis] == level)
+    }
 }
 
 /// The figure.
@@ -38,12 +43,14 @@ impl Axes {
 pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
     let experiment = numbers.experiment();
     let axes = Axes::new(experiment);
-    let panels = product(experiment, &axes.panels);
+    let mut panels = product(experiment, &axes.panels);
     let rows = axes.y.map_or(1, |y| experiment.axes[y].levels.len());
     let main: Vec<&Number<'_>> = match experiment.metrics.first() {
         Some(metric) => numbers.iter().filter(|n| n.metric.name == metric.name).collect(),
         None => Vec::new(),
     };
+    // A gap stands at one level only: the other one's panel would be empty.
+    panels.retain(|levels| main.iter().any(|n| axes.is_in(n, levels)));
     let means: Vec<f64> = main.iter().filter_map(|n| n.mean()).collect();
     let low = means.iter().copied().fold(f64::INFINITY, f64::min);
     let high = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -78,9 +85,7 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
             let names = names.map(|(&axis, &l)| experiment.axes[axis].levels[l].label.as_str());
             let name = names.collect::<Vec<_>>().join(", ");
             canvas.text((panel.left, panel.top - 14.0), &name, Font::new(13.0).bold());
-            let here = main.iter().copied().filter(|n| {
-                axes.panels.iter().zip(levels).all(|(&axis, &l)| n.cell.levels[axis] == l)
-            });
+            let here = main.iter().copied().filter(|n| axes.is_in(n, levels));
             draw_grid(canvas, experiment, &axes, here, panel, (low, high), room);
         }
         let bar = Panel {
@@ -123,7 +128,7 @@ fn draw_grid<'n, 'a: 'n>(
         let share = if high > low { (mean - low) / (high - low) } else { 0.5 };
         let fill = sequential(share);
         canvas.rectangle(from, to, fill, 1.0);
-        let show = |value| number.metric.format.show(value);
+        let show = |value| show(number.metric, value);
         let dagger = if number.poison.is_empty() { "" } else { " †" };
         let colour = text_on(fill);
         let text = format!("{}{dagger}", show(mean));
@@ -157,7 +162,8 @@ fn draw_grid<'n, 'a: 'n>(
 }
 
 fn colour_bar(canvas: &mut Canvas<'_>, bar: Panel, range: (f64, f64), label: &str) {
-    if range.0 > range.1 {
+    // A single value needs no scale.
+    if range.0 >= range.1 {
         return;
     }
     const STEPS: usize = 64;
