@@ -49,9 +49,8 @@ fn batches_orders_and_initial_weights_are_pinned() {
             writeln!(text, "{name} {label}: {}", batch_hash(&source, split)).unwrap();
         }
         // Epochs count from 1; the last one's rate has been through every drop.
-        let rates = (1..=4).filter_map(|e| {
-            planned_rate(&spec.train.schedule, spec.train.learning_rate, e)
-        });
+        let rates =
+            (1..=4).filter_map(|e| planned_rate(&spec.train.schedule, spec.train.learning_rate, e));
         let rates = rates.flat_map(f64::to_le_bytes);
         writeln!(text, "{name} rates: {}", hash(rates)).unwrap();
         let order = source.order(1).into_iter().flat_map(u32::to_le_bytes);

@@ -86,9 +86,8 @@ fn evidence(fault: Option<&str>) -> Evidence {
 fn every_planted_regression_is_caught() {
     let clean = evidence(None);
     assert_eq!(clean.tolerances, 0, "unchanged code must pass on another platform");
-    let mut table = String::from(
-        "| planted regression | D0 hashes | D1 bits | short runs | tolerances |\n",
-    );
+    let mut table =
+        String::from("| planted regression | D0 hashes | D1 bits | short runs | tolerances |\n");
     table += "|---|---|---|---|---|\n";
     let mut missed = Vec::new();
     for fault in planted::NAMES {

@@ -7,7 +7,7 @@ mod common;
 use bad_global_minima::data::Catalog;
 use bad_global_minima::models::weights;
 use bad_global_minima::spec::{RunSpec, TRAINING_SEMANTICS};
-use bad_global_minima::torch::{self, Precision};
+use bad_global_minima::torch;
 use bad_global_minima::train::{self, Inputs, Unobserved};
 use common::{guarded, repository, short_runs};
 use sha2::{Digest, Sha256};
@@ -139,9 +139,9 @@ fn code() -> BTreeMap<String, String> {
 
 /// Numbers of the short runs.
 fn numbers() -> BTreeMap<String, f64> {
-    torch::initialize(Precision::Strict).unwrap();
+    torch::initialize().unwrap();
     let catalog = Catalog::new(repository().join("data"));
-    let train = |spec: &RunSpec, parent| {
+    let train = |spec: &RunSpec, parent: Option<&weights::NamedTensors>| {
         let device = tch::Device::Cpu;
         let inputs = Inputs { catalog: &catalog, device, parent, resume: None, key: "" };
         train::train(spec, &inputs, &mut Unobserved).unwrap()

@@ -239,8 +239,7 @@ fn a_tolerance_too_wide_to_tell_anything_is_counted_and_not_called_a_pass() {
     let noisy = results(&MadeUp::new(PAPER, 4.0), 3);
     let reference = blessed(&noisy);
     let v = verify("quick", &noisy, &claims(), Some(&reference), &platform("B"), false);
-    let weak: Vec<_> =
-        v.regression.iter().filter(|r| r.status == RegressionStatus::Weak).collect();
+    let weak: Vec<_> = v.regression.iter().filter(|r| r.status == RegressionStatus::Weak).collect();
     assert!(!weak.is_empty(), "{:?}", v.regression);
     assert!(weak.iter().all(|r| r.tolerance > Some(12.0) && r.note.contains("bless more")));
     // The same numbers on the reference's platform need no tolerance.

@@ -125,7 +125,10 @@ pub fn provenance(
     if let Ok(Some(blessed)) = Reference::of_profile(&global.expected, &global.profile) {
         let Platform { libtorch, device } = blessed.platform;
         let made = format!("on {device}, libtorch {libtorch}, commit {}", blessed.commit);
-        rows.push(("Reference blessed".to_owned(), format!("{}: {}", blessed.date, blessed.reason)));
+        rows.push((
+            "Reference blessed".to_owned(),
+            format!("{}: {}", blessed.date, blessed.reason),
+        ));
         rows.push(("Reference made".to_owned(), made));
     }
     rows

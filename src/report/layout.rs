@@ -2,7 +2,7 @@
 
 use crate::experiments::results::{CellResult, ExperimentResult};
 use crate::experiments::{Axis, Experiment, Metric, Published};
-use crate::verify::outcome::{RegressionOutcome, Verification};
+use crate::verify::outcome::{ClaimPart, RegressionOutcome, Verdict, Verification};
 use crate::verify::stats;
 
 /// Level of the intervals over seeds.
@@ -118,6 +118,8 @@ pub fn metric_label(metric: &Metric) -> String {
 /// All numbers of an experiment: cells in the order of the grid, metrics within a cell.
 pub struct Numbers<'a> {
     pub result: &'a ExperimentResult,
+    /// Parts of claims that speak of one cell, or one row of cells, of this experiment.
+    parts: Vec<&'a ClaimPart>,
     numbers: Vec<Number<'a>>,
 }
 
@@ -144,7 +146,19 @@ impl<'a> Numbers<'a> {
                 });
             }
         }
-        Numbers { result, numbers }
+        let claims = verification.claims.iter().filter(|c| c.experiment == experiment.id);
+        let parts = claims.flat_map(|c| &c.parts).filter(|part| !part.cell.is_empty()).collect();
+        Numbers { result, parts, numbers }
+    }
+
+    /// The verdict that a claim gives on the place of a cell in a grid of verdicts.
+    pub fn verdict(&self, cell: &CellResult) -> Option<Verdict> {
+        let axes = &self.experiment().axes;
+        let is_at = |(name, id): (&String, &String)| {
+            axes.iter().zip(&cell.levels).any(|(a, &l)| &a.name == name && &a.levels[l].id == id)
+        };
+        let part = self.parts.iter().find(|part| part.cell.iter().all(is_at))?;
+        Some(part.verdict)
     }
 
     pub fn experiment(&self) -> &'a Experiment {

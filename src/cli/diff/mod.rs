@@ -102,8 +102,7 @@ fn side(global: &Global, name: &str, commit: Option<String>) -> Result<Side, Fai
 /// The numbers of the profile's cells in a store.
 fn stored(global: &Global, path: &Path) -> Result<Numbers, Failure> {
     let session = Session::open(global)?;
-    let results: Vec<ExperimentResult> =
-        Session { store: Store::open(path)?, ..session }.results();
+    let results: Vec<ExperimentResult> = Session { store: Store::open(path)?, ..session }.results();
     let mut numbers = Numbers::new();
     for result in &results {
         for cell in &result.cells {

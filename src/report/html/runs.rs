@@ -1,8 +1,8 @@
 //! The runs behind the numbers: what each one was, and the command that redoes it.
 
 use crate::experiments::Experiment;
-use crate::report::layout::show;
 use crate::experiments::results::{ExperimentResult, RunResult};
+use crate::report::layout::show;
 use crate::spec::{Key, RunSpec, Start};
 use crate::train::metrics::Status;
 use serde::Serialize;
