@@ -17,6 +17,7 @@ open(path, "w").write(pattern.sub(lambda m: m[1] + text + "\n" + m[2], readme))
 PY
 }
 
-between verdicts "$(./target/release/bgm report --verdicts)"
+between verdicts "$(./target/release/bgm --profile quick report --verdicts)"
+between verdicts-desk "$(./target/release/bgm --profile desk report --verdicts)"
 snapshot=tests/snapshots/planted__every_planted_regression_is_caught.snap
 [ ! -e $snapshot ] || between planted "$(sed '1,/^---$/{/^---$/!d}' $snapshot | sed '1,/^---$/d')"
