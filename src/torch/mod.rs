@@ -1,8 +1,10 @@
 //! The one place that touches libtorch's global state, and the only `unsafe` code.
 
 mod ffi;
+mod platform;
 
 pub use ffi::{AdamMoments, adam_step, sgd_step};
+pub use platform::Platform;
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -83,17 +85,6 @@ fn driver_present() -> bool {
 fn load_cuda() -> Result<(), String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     LOADED.get_or_init(|| ffi::load_library("libtorch_cuda.so")).clone()
-}
-
-/// What bits depend on at determinism level D1: the same on two machines means that they
-/// give the same bits.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Platform {
-    /// Version of libtorch that tch was built against.
-    pub libtorch: String,
-    /// Processor (vendor, family, model, stepping and widest vector unit) or GPU.
-    pub device: String,
 }
 
 /// The platform that `device` gives runs on.
