@@ -17,6 +17,20 @@ from torch.nn import functional
 ARCHITECTURES = ("mlp", "resnet18", "resnet50", "vgg16", "densenet40")
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution as one matrix product over all pixels.
+
+    Of the same parameters as nn.Conv2d. On processors without AVX-512, the oneDNN kernel that
+    PyTorch 2.11.0 uses for the gradient of the weights writes past its scratchpad for
+    channels-last tensors, a stride above 1 and 2 to 7 input channels.
+    """
+
+    def forward(self, x):
+        stride = self.stride[0]
+        pixels = x[:, :, ::stride, ::stride].permute(0, 2, 3, 1)
+        return functional.linear(pixels, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 class Layers:
     """Makes convolutions and what follows them, in a network with BatchNorm or without.
 
@@ -28,6 +42,8 @@ class Layers:
 
     def conv(self, inputs, outputs, kernel, stride=1, bias=False):
         bias = bias or not self.batch_norm
+        if kernel == 1:
+            return Pointwise(inputs, outputs, 1, stride, bias=bias)
         return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias)
 
     def norm(self, channels):

@@ -9,7 +9,7 @@ use bad_global_minima::experiments::aggregate::{RunRecord, Runs, aggregate};
 use bad_global_minima::experiments::results::{ExperimentResult, Measured};
 use bad_global_minima::experiments::{Plan, Profile};
 use bad_global_minima::spec::{Key, RunSpec};
-use bad_global_minima::torch::{self, Platform, Precision};
+use bad_global_minima::torch::{self, Platform};
 use bad_global_minima::train::{self, Inputs, Unobserved};
 use bad_global_minima::verify::bless::{self, Provenance};
 use bad_global_minima::verify::claims::Claims;
@@ -92,7 +92,7 @@ fn platform(device: &str) -> Platform {
 
 #[test]
 fn fresh_seeds_raise_no_more_alarms_than_promised() {
-    torch::initialize(Precision::Strict).unwrap();
+    torch::initialize().unwrap();
     let place = Workplace::new();
     let tables = place.path("tables");
     std::fs::create_dir_all(tables.join("profiles")).unwrap();

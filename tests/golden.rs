@@ -9,6 +9,7 @@ use bad_global_minima::experiments::KeyMaker;
 use bad_global_minima::models::{InitialWeights, Network};
 use bad_global_minima::spec::*;
 use bad_global_minima::torch;
+use bad_global_minima::train::schedule::planned_rate;
 use bad_global_minima::train::source::{Source, Split};
 use bad_global_minima::train::{self, Inputs, Unobserved};
 use common::{corruption, repository, small_chain, small_run};
@@ -47,6 +48,11 @@ fn batches_orders_and_initial_weights_are_pinned() {
         ] {
             writeln!(text, "{name} {label}: {}", batch_hash(&source, split)).unwrap();
         }
+        // Epochs count from 1; the last one's rate has been through every drop.
+        let rates =
+            (1..=4).filter_map(|e| planned_rate(&spec.train.schedule, spec.train.learning_rate, e));
+        let rates = rates.flat_map(f64::to_le_bytes);
+        writeln!(text, "{name} rates: {}", hash(rates)).unwrap();
         let order = source.order(1).into_iter().flat_map(u32::to_le_bytes);
         writeln!(text, "{name} order: {}", hash(order)).unwrap();
     }
@@ -79,7 +85,7 @@ fn keys_are_pinned() {
 /// cannot be accepted without the other).
 #[test]
 fn golden_losses_go_with_the_training_semantics() {
-    torch::initialize(torch::Precision::Strict).unwrap();
+    torch::initialize().unwrap();
     let catalog = catalog();
     let mut text = format!("semantics {TRAINING_SEMANTICS}\n");
     let parent_spec = small_chain().parent().unwrap().clone();

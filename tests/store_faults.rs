@@ -16,7 +16,7 @@ use bad_global_minima::schedule::worker::{self, Context};
 use bad_global_minima::spec::{Key, RunSpec};
 use bad_global_minima::store::disk::faults::{self, Crashed, Kind};
 use bad_global_minima::store::{Lookup, Store};
-use bad_global_minima::torch::{self, Precision};
+use bad_global_minima::torch;
 use bad_global_minima::train::metrics::Metrics;
 use common::{Workplace, copy_folder, repository, text, toy_chain, toy_run};
 use std::cell::RefCell;
@@ -103,7 +103,7 @@ fn work(truth: &Truth, root: &Path) -> (End, String, BTreeSet<u32>) {
 
 impl Truth {
     fn new() -> Truth {
-        torch::initialize(Precision::Strict).unwrap();
+        torch::initialize().unwrap();
         let place = Workplace::in_memory();
         let [old, parent, child] = EPOCHS;
         let specs = [toy_run(old), toy_run(parent), toy_chain(parent, child)];

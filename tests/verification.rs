@@ -12,6 +12,7 @@ use bad_global_minima::torch::Platform;
 use bad_global_minima::train::metrics::{Evaluation, Metrics, Status};
 use bad_global_minima::verify::bless::{self, Provenance};
 use bad_global_minima::verify::claims::Claims;
+use bad_global_minima::verify::junit;
 use bad_global_minima::verify::outcome::{RegressionStatus, Verdict};
 use bad_global_minima::verify::reference::{self, Reference};
 use bad_global_minima::verify::{exit, verify};
@@ -241,6 +242,66 @@ fn a_reference_with_too_wide_a_spread_is_refused() {
         v.regression.iter().filter(|r| r.status == RegressionStatus::TooFew).collect();
     assert!(refused.iter().any(|r| r.note.contains("refused")), "{:?}", v.regression);
     assert_eq!(v.exit, exit::INCOMPLETE);
+}
+
+#[test]
+fn a_tolerance_too_wide_to_tell_anything_is_counted_and_not_called_a_pass() {
+    // Three seeds that spread by nearly the cap of 6 points: only a shift of many times that
+    // would be seen.
+    let noisy = results(&MadeUp::new(PAPER, 4.0), 3);
+    let reference = blessed(&noisy);
+    let v = verify("quick", &noisy, &claims(), Some(&reference), &platform("B"), false);
+    let weak: Vec<_> = v.regression.iter().filter(|r| r.status == RegressionStatus::Weak).collect();
+    assert!(!weak.is_empty(), "{:?}", v.regression);
+    assert!(weak.iter().all(|r| r.tolerance > Some(12.0) && r.note.contains("bless more")));
+    // The same numbers on the reference's platform need no tolerance.
+    let v = verify("quick", &noisy, &claims(), Some(&reference), &platform("A"), false);
+    assert!(v.regression.iter().all(|r| r.status == RegressionStatus::Exact));
+}
+
+#[test]
+fn new_runs_that_scatter_cannot_buy_themselves_room() {
+    let reference = blessed(&results(&MadeUp::new(PAPER, 0.5), 8));
+    let tolerance = |noise| {
+        let runs = MadeUp { draw: 1, ..MadeUp::new(PAPER, noise) };
+        let results = results(&runs, 8);
+        let v = verify("quick", &results, &claims(), Some(&reference), &platform("B"), false);
+        v.regression[0].tolerance.unwrap()
+    };
+    assert!(tolerance(20.0) < 2.0 * tolerance(0.5), "{} {}", tolerance(20.0), tolerance(0.5));
+}
+
+#[test]
+fn junit_says_what_failed_what_could_not_be_judged_and_what_was_too_weak() {
+    let clean = results(&MadeUp::new(PAPER, 0.5), 8);
+    let mut reference = blessed(&clean);
+    reference.verdicts.get_mut("C1").unwrap().verdict = Verdict::Refuted;
+    reference.values[0].values[0] += 1.0;
+    let exact = verify("quick", &clean, &claims(), Some(&reference), &platform("A"), false);
+    let xml = junit::to_xml(&exact).unwrap();
+    let suite = |xml: &str, name: &str| -> String {
+        let start = xml.find(&format!("<testsuite name=\"{name}\"")).expect("the suite is there");
+        xml[start..].split('>').next().unwrap().to_owned()
+    };
+    let has = |suite: &str, part: &str| assert!(suite.contains(part), "{part}: {suite}");
+    // A verdict other than the blessed one, and one number of other bits.
+    has(&suite(&xml, "claims"), "failures=\"1\"");
+    has(&suite(&xml, "regression"), "failures=\"1\"");
+    has(&suite(&xml, "regression"), &format!("tests=\"{}\"", exact.regression.len()));
+    assert!(xml.contains("differ in their bits"), "{xml}");
+
+    let noisy = results(&MadeUp::new(PAPER, 4.0), 3);
+    let weak = blessed(&noisy);
+    let weak = verify("quick", &noisy, &claims(), Some(&weak), &platform("B"), false);
+    let count = weak.regression.iter().filter(|r| r.status == RegressionStatus::Weak).count();
+    let xml = junit::to_xml(&weak).unwrap();
+    has(&suite(&xml, "regression"), &format!("skipped=\"{count}\""));
+
+    let missing = |spec: &RunSpec| spec.seed == 7;
+    let gone = results(&MadeUp { missing: &missing, ..MadeUp::new(PAPER, 0.5) }, 8);
+    let gone = verify("quick", &gone, &claims(), Some(&blessed(&clean)), &platform("A"), false);
+    let xml = junit::to_xml(&gone).unwrap();
+    has(&suite(&xml, "regression"), &format!("errors=\"{}\"", gone.regression.len()));
 }
 
 #[test]

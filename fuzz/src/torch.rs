@@ -3,4 +3,4 @@
 #[path = "../../src/torch/platform.rs"]
 mod platform;
 
-pub use platform::Platform;
+pub use platform::{Platform, Precision};

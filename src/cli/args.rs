@@ -63,7 +63,7 @@ pub enum Command {
     Report(Report),
     /// Write expected/<profile>.toml from the store, showing the difference first.
     Bless(Bless),
-    /// Compare two stores, run by run.
+    /// Compare two stores, or two commits, run by run and mean by mean.
     Diff(Diff),
     /// Data sets: list, check, subset.
     Data(Data),
@@ -144,8 +144,10 @@ pub struct Bless {
 
 #[derive(Debug, Args)]
 pub struct Diff {
-    pub a: PathBuf,
-    pub b: PathBuf,
+    /// The folder of a store, or a commit: a commit's program is built and runs the profile
+    /// (choose a short one: --profile smoke).
+    pub a: String,
+    pub b: String,
 }
 
 #[derive(Debug, Args)]

@@ -41,7 +41,8 @@ pub fn write(
     platform: &Platform,
 ) -> Result<(), Failure> {
     let provenance = provenance(global, session, platform);
-    let context = context(global, results, verification, &provenance);
+    let command = command(global);
+    let context = context(global, (results, verification), &provenance, &command);
     report::write(out, &context).map_err(|e| Failure::Environment(e.to_string()))?;
     if !global.quiet {
         let color = std::io::stderr().is_terminal();
@@ -59,20 +60,30 @@ pub fn summary(
     provenance: &[(String, String)],
     color: bool,
 ) -> String {
-    report::terminal_summary(&context(global, results, verification, provenance), color)
+    let command = command(global);
+    let context = context(global, (results, verification), provenance, &command);
+    report::terminal_summary(&context, color)
 }
 
 fn context<'a>(
     global: &'a Global,
-    results: &'a [ExperimentResult],
-    verification: &'a Verification,
+    (results, verification): (&'a [ExperimentResult], &'a Verification),
     provenance: &'a [(String, String)],
+    command: &'a str,
 ) -> ReportContext<'a> {
-    let command = match global.profile.as_str() {
-        "quick" => "make reproduce",
-        _ => "make reproduce PROFILE=<profile>",
-    };
     ReportContext { profile: &global.profile, results, verification, provenance, command }
+}
+
+/// What to type in order to make everything in this report again.
+fn command(global: &Global) -> String {
+    let mut command = format!("make reproduce PROFILE={}", global.profile);
+    if !global.only.is_empty() {
+        command += &format!(" ONLY={}", global.only.join(","));
+    }
+    if let Some(seeds) = global.seeds {
+        command += &format!(" SEEDS={seeds}");
+    }
+    command
 }
 
 /// Where the numbers come from.
@@ -109,6 +120,16 @@ pub fn provenance(
     }
     for (name, hash) in data {
         rows.push((format!("Data: {name}"), hash));
+    }
+    // A malformed reference has ended the verification before this.
+    if let Ok(Some(blessed)) = Reference::of_profile(&global.expected, &global.profile) {
+        let Platform { libtorch, device } = blessed.platform;
+        let made = format!("on {device}, libtorch {libtorch}, commit {}", blessed.commit);
+        rows.push((
+            "Reference blessed".to_owned(),
+            format!("{}: {}", blessed.date, blessed.reason),
+        ));
+        rows.push(("Reference made".to_owned(), made));
     }
     rows
 }

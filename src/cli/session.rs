@@ -8,7 +8,7 @@ use crate::experiments::results::{ExperimentResult, Measured};
 use crate::experiments::{KeyMaker, Plan, Profile, space};
 use crate::spec::{Key, RunSpec};
 use crate::store::{Lookup, Store, disk};
-use crate::torch::{self, Platform, Precision};
+use crate::torch::{self, Platform};
 use crate::verify::claims::Claims;
 use crate::verify::outcome::Verification;
 use crate::verify::reference::{self, Reference};
@@ -92,7 +92,7 @@ pub fn check_space(store: &Store, needed: u64) -> Result<(), Failure> {
 
 /// Prepares libtorch and resolves the device.
 pub fn device(global: &Global) -> Result<Device, Failure> {
-    torch::initialize(Precision::Strict)?;
+    torch::initialize()?;
     Ok(torch::device(&global.device)?)
 }
 
@@ -112,7 +112,7 @@ pub fn verification(
 }
 
 /// What git prints for some arguments; `None` outside of git.
-fn git(arguments: &[&str]) -> Option<String> {
+pub fn git(arguments: &[&str]) -> Option<String> {
     let output = std::process::Command::new("git").args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

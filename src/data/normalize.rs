@@ -33,6 +33,12 @@ impl Normalization {
         self.table.iter().map(|table| (table[0], table[255])).unzip()
     }
 
+    /// The table itself, `[channels * 256]`: the value `v` of channel `c` becomes entry
+    /// `256 c + v`.
+    pub fn flat(&self) -> Vec<f32> {
+        self.table.iter().flatten().copied().collect()
+    }
+
     /// Appends one image, given as `[channels, height, width]`, as `[height, width, channels]`
     /// (libtorch's channels-last memory order).
     pub fn append_channels_last(&self, image: &[u8], out: &mut Vec<f32>) {

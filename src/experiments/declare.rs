@@ -166,6 +166,24 @@ pub struct Render {
     /// Whether x is logarithmic.
     #[serde(default)]
     pub log_x: bool,
+    /// Panels of a [`RenderKind::Profile`].
+    #[serde(default, rename = "panel")]
+    pub panels: Vec<ProfilePanel>,
+}
+
+/// One panel of a profile: a series of a measurement over another.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfilePanel {
+    pub title: String,
+    /// Name of a measurement of the experiment, or `course`: the evaluations along training.
+    pub measure: String,
+    /// Series along x (of the course: `epoch`).
+    pub x: String,
+    pub x_label: String,
+    /// Series along y (of the course: a metric of an evaluation).
+    pub y: String,
+    pub y_label: String,
 }
 
 /// Kinds of figure.
@@ -184,6 +202,8 @@ pub enum RenderKind {
     Bars,
     /// The main metric over two axes.
     Heatmap,
+    /// Whole series of the runs' measurements, one line a cell: see [`ProfilePanel`].
+    Profile,
 }
 
 /// A published number.

@@ -11,7 +11,9 @@ pub mod results;
 pub mod space;
 mod template;
 
-pub use declare::{Axis, Experiment, Level, Metric, MetricFormat, Published, Render, RenderKind};
+pub use declare::{
+    Axis, Experiment, Level, Metric, MetricFormat, ProfilePanel, Published, Render, RenderKind,
+};
 pub use grid::{Cell, KeyMaker, Plan, PlanError, PlannedRun};
 pub use profile::{Profile, ProfileError};
 pub use template::Template;

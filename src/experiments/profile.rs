@@ -218,6 +218,12 @@ impl Profile {
         if experiment.metrics.is_empty() {
             return Err(problem("no [[metric]]: nothing would be shown".to_owned()));
         }
+        let has = |measure: &str| measure == "course" || experiment.measures.contains_key(measure);
+        if let Some(panel) = experiment.render.panels.iter().find(|panel| !has(&panel.measure)) {
+            let (title, name) = (&panel.title, &panel.measure);
+            let fix = "declare it as [measure.<name>], or show the 'course' of the runs";
+            return Err(problem(format!("panel '{title}' shows a measure '{name}': {fix}")));
+        }
         Ok(experiment)
     }
 

@@ -192,38 +192,3 @@ pub fn words(bytes: u64) -> String {
     let digits = usize::from(unit > 0 && value < 100.0);
     format!("{value:.digits$} {}", units[unit])
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::models::{InitialWeights, Network, Signature};
-
-    #[test]
-    fn counts_are_those_of_the_networks() {
-        let archs =
-            [Arch::Mlp, Arch::Resnet18, Arch::Resnet50, Arch::Vgg16, Arch::Densenet40].into_iter();
-        for (arch, norm) in archs.flat_map(|arch| [(arch, false), (arch, true)]) {
-            let network = NetworkSpec { arch, width: 8, batch_norm: norm && arch != Arch::Mlp };
-            let signature = Signature { input: [3, 16, 16], outputs: 7 };
-            let initial = InitialWeights { seed: 0, scale: 1.0 };
-            let built = Network::new(&network, signature, initial, tch::Device::Cpu);
-            let statistics: usize = built.buffers.iter().map(|b| b.tensor.numel()).sum();
-            let found =
-                Values { trained: built.parameter_count() as u64, statistics: statistics as u64 };
-            assert_eq!(Values::of(&network, [3, 16, 16], 7), found, "{network:?}");
-        }
-    }
-
-    #[test]
-    fn the_papers_resnet18_has_its_published_size() {
-        let network = NetworkSpec { arch: Arch::Resnet18, width: 64, batch_norm: true };
-        // 11,173,962: the number that kuangliu/pytorch-cifar's ResNet18 reports.
-        assert_eq!(Values::of(&network, [3, 32, 32], 10).trained, 11_173_962);
-    }
-
-    #[test]
-    fn sizes_read_well() {
-        let said = [0, 999, 1000, 45_300, 123_456_789, u64::MAX].map(words);
-        assert_eq!(said, ["0 B", "999 B", "1.0 kB", "45.3 kB", "123 MB", "18.4 EB"]);
-    }
-}

@@ -6,6 +6,7 @@ use crate::corrupt::CorruptionSpec;
 use crate::spec::{
     DataSpec, NetworkSpec, NoiseCopies, Optimizer, RunSpec, Schedule, Start, Stop, TrainSpec,
 };
+use crate::torch::Precision;
 use serde::{Deserialize, Serialize};
 
 /// Both phases of the paper's experiment, and which of them is looked at.
@@ -21,6 +22,9 @@ pub struct Template {
     pub train: PhaseTemplate,
     /// The phase whose end is measured.
     pub look_at: LookAt,
+    /// Of both phases, on a GPU.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// Where training on the true labels starts.
@@ -111,6 +115,7 @@ impl Template {
             network: self.network.clone(),
             start,
             train,
+            precision: self.precision,
         };
         let pretrain = || run(random.clone(), self.pretrain.lower());
         match (self.look_at, self.init.kind) {

@@ -12,7 +12,7 @@ use tch::{Kind, Tensor};
 /// Attacks the first `count` test images. Values, for each epsilon: `accuracy@<epsilon>` (in
 /// percent, after the attack) and `kept@<epsilon>` (of the images that are classified
 /// correctly without it, the percentage that still are: a network that is worse on clean
-/// images is not called fragile for that).
+/// images is not called fragile for that). The same as series over `epsilon`: `accuracy`, `kept`.
 ///
 /// FGSM is one step of epsilon; PGD starts at a seeded random point of the ball and takes
 /// `steps` steps of 2.5 epsilon / steps. Pixels stay in [0, 1].
@@ -54,8 +54,17 @@ pub fn measure(
             kept += count(&before.logical_and(&after));
         }
         let percent = |part: i64, whole: i64| 100.0 * part as f64 / whole.max(1) as f64;
-        measured.values.insert(format!("accuracy@{epsilon}"), percent(attacked, total));
-        measured.values.insert(format!("kept@{epsilon}"), percent(kept, clean));
+        let row = [
+            ("epsilon", epsilon),
+            ("accuracy", percent(attacked, total)),
+            ("kept", percent(kept, clean)),
+        ];
+        for (name, value) in row {
+            measured.series.entry(name.to_owned()).or_default().push(value);
+        }
+        for (name, value) in &row[1..] {
+            measured.values.insert(format!("{name}@{epsilon}"), *value);
+        }
     }
     Ok(measured)
 }

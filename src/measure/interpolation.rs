@@ -4,6 +4,7 @@ use super::{Subject, examples};
 use crate::experiments::results::Measured;
 use crate::models::Mode;
 use crate::models::weights::{NamedTensors, load_state, state};
+use crate::train::feed::Feed;
 use crate::train::source::Split;
 use crate::train::{build, measure_split};
 use tch::Kind;
@@ -27,14 +28,15 @@ pub fn measure(subject: &Subject<'_>, points: u32) -> Result<Measured, String> {
     let batches: Vec<_> = examples(subject, Split::TrainPlain, all).collect();
     let inputs: Vec<_> = batches.iter().map(|(inputs, _)| inputs).collect();
     let whole = tch::Tensor::cat(&inputs, 0);
+    let feed = Feed::new(subject.source, subject.device);
     let points = points.max(3);
     let [mut ts, mut losses, mut train, mut test] = [const { Vec::new() }; 4];
     for point in 0..points {
         let t = f64::from(point) / f64::from(points - 1);
         load_state(&mut network, &between(&here, other, t)?).map_err(|e| e.to_string())?;
         drop(tch::no_grad(|| network.forward(&whole, Mode::Calibrate)));
-        let on_train = measure_split(&network, subject.source, Split::TrainPlain, subject.device);
-        let on_test = measure_split(&network, subject.source, Split::Test, subject.device);
+        let on_train = measure_split(&network, &feed, Split::TrainPlain);
+        let on_test = measure_split(&network, &feed, Split::Test);
         ts.push(t);
         losses.push(on_train.loss);
         train.push(on_train.accuracy);

@@ -5,6 +5,7 @@ pub mod attack;
 mod boundary;
 pub mod coherence;
 mod interpolation;
+mod layer_distance;
 pub mod norms;
 pub mod sharpness;
 
@@ -47,6 +48,8 @@ pub enum MeasureSpec {
     Sharpness { iterations: u32, images: u32 },
     /// Agreement of per-example gradients along training: see [`coherence::measure`].
     Coherence { images: u32 },
+    /// Distance travelled layer by layer: see [`layer_distance::measure`].
+    LayerDistance,
     /// The straight line to another minimum: see [`interpolation::measure`].
     Interpolation { points: u32, toward: Toward },
 }
@@ -95,11 +98,16 @@ pub struct Subject<'a> {
 impl MeasureSpec {
     /// Another run whose final weights this measurement of `spec` needs.
     pub fn counterpart(&self, spec: &RunSpec) -> Option<RunSpec> {
-        let MeasureSpec::Interpolation { toward, .. } = self else { return None };
-        Some(match toward {
-            Toward::RandomStart => RunSpec { start: Start::Random { scale: 1.0 }, ..spec.clone() },
-            Toward::NextSeed => spec.with_seed(spec.seed + 1),
-        })
+        match self {
+            MeasureSpec::LayerDistance => spec.parent().cloned(),
+            MeasureSpec::Interpolation { toward: Toward::RandomStart, .. } => {
+                Some(RunSpec { start: Start::Random { scale: 1.0 }, ..spec.clone() })
+            }
+            MeasureSpec::Interpolation { toward: Toward::NextSeed, .. } => {
+                Some(spec.with_seed(spec.seed + 1))
+            }
+            _ => None,
+        }
     }
 
     /// Name of the file that a measurement is kept in.
@@ -132,6 +140,7 @@ impl MeasureSpec {
             MeasureSpec::Coherence { images } => {
                 coherence::measure(subject, *images as usize).map_err(problem)
             }
+            MeasureSpec::LayerDistance => layer_distance::measure(subject).map_err(problem),
             MeasureSpec::Interpolation { points, .. } => {
                 interpolation::measure(subject, *points).map_err(problem)
             }

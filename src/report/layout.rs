@@ -2,7 +2,7 @@
 
 use crate::experiments::results::{CellResult, ExperimentResult};
 use crate::experiments::{Axis, Experiment, Metric, Published};
-use crate::verify::outcome::{RegressionOutcome, Verification};
+use crate::verify::outcome::{ClaimPart, RegressionOutcome, Verdict, Verification};
 use crate::verify::stats;
 
 /// Level of the intervals over seeds.
@@ -59,7 +59,7 @@ impl Number<'_> {
 
     /// `65.1 ± 2.0 (3)`, or why there is no such text.
     pub fn text(&self) -> String {
-        let show = |value| self.metric.format.show(value);
+        let show = |value| show(self.metric, value);
         match (self.mean(), self.sd()) {
             (Some(mean), Some(sd)) => format!("{} ± {} ({})", show(mean), show(sd), self.n()),
             (Some(mean), None) => format!("{} ({})", show(mean), self.n()),
@@ -75,7 +75,7 @@ impl Number<'_> {
     }
 
     pub fn interval_text(&self) -> String {
-        let show = |value| self.metric.format.show(value);
+        let show = |value| show(self.metric, value);
         let interval = self.interval().map(|[low, high]| span(&show(low), &show(high)));
         interval.unwrap_or_default()
     }
@@ -86,8 +86,13 @@ impl Number<'_> {
     }
 
     pub fn expected_text(&self) -> String {
-        self.expected().map(|value| self.metric.format.show(value)).unwrap_or_default()
+        self.expected().map(|value| show(self.metric, value)).unwrap_or_default()
     }
+}
+
+/// A value of a metric as text, with a minus sign that is as wide as a plus.
+pub fn show(metric: &Metric, value: f64) -> String {
+    metric.format.show(value).replace('-', "\u{2212}")
 }
 
 /// 95% Student interval of the mean; `None` below two values or with one that is no number.
@@ -113,6 +118,8 @@ pub fn metric_label(metric: &Metric) -> String {
 /// All numbers of an experiment: cells in the order of the grid, metrics within a cell.
 pub struct Numbers<'a> {
     pub result: &'a ExperimentResult,
+    /// Parts of claims that speak of one cell, or one row of cells, of this experiment.
+    parts: Vec<&'a ClaimPart>,
     numbers: Vec<Number<'a>>,
 }
 
@@ -139,7 +146,19 @@ impl<'a> Numbers<'a> {
                 });
             }
         }
-        Numbers { result, numbers }
+        let claims = verification.claims.iter().filter(|c| c.experiment == experiment.id);
+        let parts = claims.flat_map(|c| &c.parts).filter(|part| !part.cell.is_empty()).collect();
+        Numbers { result, parts, numbers }
+    }
+
+    /// The verdict that a claim gives on the place of a cell in a grid of verdicts.
+    pub fn verdict(&self, cell: &CellResult) -> Option<Verdict> {
+        let axes = &self.experiment().axes;
+        let is_at = |(name, id): (&String, &String)| {
+            axes.iter().zip(&cell.levels).any(|(a, &l)| &a.name == name && &a.levels[l].id == id)
+        };
+        let part = self.parts.iter().find(|part| part.cell.iter().all(is_at))?;
+        Some(part.verdict)
     }
 
     pub fn experiment(&self) -> &'a Experiment {

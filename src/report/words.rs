@@ -23,6 +23,7 @@ pub fn status(status: RegressionStatus) -> &'static str {
     match status {
         RegressionStatus::Exact => "exact",
         RegressionStatus::Within => "within",
+        RegressionStatus::Weak => "too weak to tell",
         RegressionStatus::Outside => "outside",
         RegressionStatus::Missing => "missing",
         RegressionStatus::TooFew => "too few",
@@ -30,9 +31,10 @@ pub fn status(status: RegressionStatus) -> &'static str {
 }
 
 /// Every status, the good ones first.
-pub const STATUSES: [RegressionStatus; 5] = [
+pub const STATUSES: [RegressionStatus; 6] = [
     RegressionStatus::Exact,
     RegressionStatus::Within,
+    RegressionStatus::Weak,
     RegressionStatus::Outside,
     RegressionStatus::Missing,
     RegressionStatus::TooFew,

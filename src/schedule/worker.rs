@@ -131,6 +131,7 @@ pub fn measure(key: &Key, measures: &[MeasureSpec], context: &Context<'_>) -> Re
             (context.notice)(&problem.to_string());
         }
     }
+    torch::use_precision(stored.spec.precision, context.device).map_err(TrainError::from)?;
     let source = Source::open(&stored.spec, context.catalog).map_err(TrainError::from)?;
     let mut network = train::build(&stored.spec, &source, context.device);
     weights::load_state(&mut network, &stored.weights(None)?).map_err(TrainError::Start)?;

@@ -13,6 +13,7 @@ pub use key::{Key, TRAINING_SEMANTICS, canonical_text};
 
 use crate::augment::AugmentSpec;
 use crate::corrupt::CorruptionSpec;
+use crate::torch::Precision;
 use serde::{Deserialize, Serialize};
 
 /// One run: everything that decides its bits on a given kind of machine.
@@ -25,6 +26,9 @@ pub struct RunSpec {
     pub network: NetworkSpec,
     pub start: Start,
     pub train: TrainSpec,
+    /// How products are rounded on a GPU; a CPU has `strict` alone.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 impl RunSpec {

@@ -4,7 +4,7 @@ mod ffi;
 mod platform;
 
 pub use ffi::{AdamMoments, adam_step, sgd_step};
-pub use platform::Platform;
+pub use platform::{Platform, Precision};
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -19,32 +19,38 @@ pub enum TorchError {
     Tch(#[from] tch::TchError),
     #[error("device '{0}' is not to be had here: {1}; use --device cpu, or see `bgm doctor`")]
     Device(String, String),
-}
-
-/// How 32-bit matrix products are computed on a GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// All bits of `f32`.
-    #[default]
-    Strict,
-    /// TensorFloat-32: 10 bits of mantissa in products, on Ampere and later.
-    Tf32,
+    #[error(
+        "the spec asks for precision 'tf32', which only a GPU has: use --device cuda:0, or precision 'strict'"
+    )]
+    Precision,
 }
 
 /// Prepares libtorch for deterministic work in this process: one thread, no algorithm
-/// search, deterministic kernels only.
+/// search, deterministic kernels only, all bits of `f32`.
 ///
 /// # Errors
 /// If libtorch refuses one of the switches.
-pub fn initialize(precision: Precision) -> Result<(), TorchError> {
+pub fn initialize() -> Result<(), TorchError> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
     DONE.get_or_init(|| {
         tch::set_num_threads(1);
         tch::set_num_interop_threads(1);
-        ffi::set_numerics(precision == Precision::Tf32)
+        ffi::set_numerics(false)
     })
     .clone()
     .map_err(TorchError::Call)
+}
+
+/// Switches this process to the precision that a run declares.
+///
+/// # Errors
+/// If `device` has no such precision, or libtorch refuses the switch.
+pub fn use_precision(precision: Precision, device: Device) -> Result<(), TorchError> {
+    if precision == Precision::Tf32 && device == Device::Cpu {
+        return Err(TorchError::Precision);
+    }
+    initialize()?;
+    ffi::set_numerics(precision == Precision::Tf32).map_err(TorchError::Call)
 }
 
 /// Resolves `auto`, `cpu` or `cuda:N`. On a machine with an NVIDIA driver, libtorch's CUDA

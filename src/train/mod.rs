@@ -1,6 +1,7 @@
 //! The training loop.
 
 pub mod checkpoint;
+pub mod feed;
 pub mod metrics;
 pub mod schedule;
 pub mod source;
@@ -13,6 +14,7 @@ use crate::optim::OptimizerState;
 use crate::spec::{RunSpec, Start, Stop};
 use crate::torch::TorchError;
 use checkpoint::Progress;
+use feed::Feed;
 use metrics::{Evaluation, Metrics, Status};
 use schedule::ScheduleState;
 use source::{Source, Split};
@@ -111,13 +113,14 @@ pub fn build(spec: &RunSpec, source: &Source, device: Device) -> Network {
 /// Builds the network of `spec` with its weights at the start of training.
 ///
 /// # Errors
-/// If the parent's weights do not fit.
+/// If the parent's weights do not fit, or the device has not the spec's precision.
 pub fn start(
     spec: &RunSpec,
     source: &Source,
     parent: Option<&NamedTensors>,
     device: Device,
 ) -> Result<Network, TrainError> {
+    crate::torch::use_precision(spec.precision, device)?;
     let mut network = build(spec, source, device);
     if spec.parent().is_some() {
         let state = parent.ok_or_else(|| {
@@ -151,8 +154,9 @@ pub fn train(
             evaluations: Vec::new(),
         },
     };
+    let feed = Feed::new(&source, inputs.device);
     let evaluate = |network: &Network, epoch: u32, rate: f64| {
-        evaluation(network, &source, inputs.device, &origin, (epoch, rate))
+        evaluation(network, &feed, &origin, (epoch, rate))
     };
     let train = &spec.train;
     let rate_of =
@@ -174,18 +178,11 @@ pub fn train(
     while progress.epoch < most {
         let epoch = progress.epoch + 1;
         let rate = rate_of(&progress.schedule, epoch);
-        let sums = train_epoch(
-            spec,
-            &source,
-            (&mut network, &mut optimizer),
-            (epoch, rate),
-            inputs.device,
-            observer,
-        )?;
+        let sums =
+            train_epoch(spec, &feed, (&mut network, &mut optimizer), (epoch, rate), observer)?;
         progress.epoch = epoch;
         let mut diverged = !sums.loss.is_finite();
-        let memorized =
-            !diverged && is_memorized(&train.stop, &sums, &network, &source, inputs.device);
+        let memorized = !diverged && is_memorized(&train.stop, &sums, &network, &feed);
         let last = memorized || epoch == most;
         if !diverged && (last || epoch.is_multiple_of(train.evaluate_every)) {
             let evaluation = evaluate(&network, epoch, rate);
@@ -257,25 +254,24 @@ pub struct Sums {
 /// they were trained on, added up on the device and read once.
 fn train_epoch(
     spec: &RunSpec,
-    source: &Source,
+    feed: &Feed<'_>,
     (network, optimizer): (&mut Network, &mut OptimizerState),
     (epoch, rate): (u32, f64),
-    device: Device,
     observer: &dyn Observer,
 ) -> Result<Sums, TrainError> {
-    let signature = source.signature();
+    let source = feed.source();
     let split = Split::Train { epoch: u64::from(epoch) };
-    let mut totals = Totals::new(device);
-    for examples in source.order(u64::from(epoch)).chunks(spec.train.batch_size as usize) {
+    let pass = feed.pass(split, source.order(u64::from(epoch)));
+    let mut totals = Totals::new(feed.device());
+    for range in pass.ranges(spec.train.batch_size as usize) {
         if observer.interrupted() {
             return Err(TrainError::Interrupted(epoch - 1));
         }
-        let batch = source.batch(split, examples.iter().map(|&e| e as usize));
-        let (inputs, labels) = batch.tensors(signature, device);
+        let (inputs, labels) = pass.batch(range);
         let (logits, _) = step(network, optimizer, (&inputs, &labels), rate)?;
         totals.add(&logits, &labels);
     }
-    Ok(totals.read(source.len(split)))
+    Ok(totals.read(pass.examples()))
 }
 
 /// One step of training on a batch: logits and loss before the update.
@@ -297,18 +293,12 @@ pub fn step(
 }
 
 /// Whether training may end: every example as it is memorized is classified as labelled.
-fn is_memorized(
-    stop: &Stop,
-    sums: &Sums,
-    network: &Network,
-    source: &Source,
-    device: Device,
-) -> bool {
+fn is_memorized(stop: &Stop, sums: &Sums, network: &Network, feed: &Feed<'_>) -> bool {
     match *stop {
         Stop::Epochs(_) => false,
         Stop::Memorized { check_from, .. } => {
             sums.accuracy >= check_from
-                && measure_split(network, source, Split::TrainPlain, device).accuracy == 100.0
+                && measure_split(network, feed, Split::TrainPlain).accuracy == 100.0
         }
     }
 }
@@ -374,27 +364,25 @@ impl Totals {
 }
 
 /// Mean loss and accuracy over a whole split in evaluation mode.
-pub fn measure_split(network: &Network, source: &Source, split: Split, device: Device) -> Sums {
-    let count = source.len(split);
-    let mut totals = Totals::new(device);
-    for first in (0..count).step_by(EVALUATION_BATCH) {
-        let batch = source.batch(split, first..count.min(first + EVALUATION_BATCH));
-        let (inputs, labels) = batch.tensors(source.signature(), device);
+pub fn measure_split(network: &Network, feed: &Feed<'_>, split: Split) -> Sums {
+    let pass = feed.pass(split, (0..feed.source().len(split) as u32).collect());
+    let mut totals = Totals::new(feed.device());
+    for range in pass.ranges(EVALUATION_BATCH) {
+        let (inputs, labels) = pass.batch(range);
         let logits = tch::no_grad(|| network.forward(&inputs, Mode::Eval));
         totals.add(&logits, &labels);
     }
-    totals.read(count)
+    totals.read(pass.examples())
 }
 
 fn evaluation(
     network: &Network,
-    source: &Source,
-    device: Device,
+    feed: &Feed<'_>,
     origin: &[Tensor],
     (epoch, learning_rate): (u32, f64),
 ) -> Evaluation {
-    let train = measure_split(network, source, Split::TrainPlain, device);
-    let test = measure_split(network, source, Split::Test, device);
+    let train = measure_split(network, feed, Split::TrainPlain);
+    let test = measure_split(network, feed, Split::Test);
     let moved = distance(&network.trainable(), origin);
     Evaluation {
         epoch,

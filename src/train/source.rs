@@ -1,7 +1,7 @@
 //! Batches: gather, corrupt, crop, flip, normalize. All of it in Rust, each example a pure
 //! function of (seed, epoch, example).
 
-use crate::augment::{self, AugmentSpec};
+use crate::augment::{self, AugmentSpec, Draw};
 use crate::corrupt::{self, CorruptionSpec, ImageShape};
 use crate::data::normalize::Normalization;
 use crate::data::toy::Points;
@@ -153,32 +153,13 @@ impl Source {
     }
 
     fn append(&self, split: Split, example: usize, batch: &mut Batch, scratch: &mut Scratch) {
-        let (image, copy) = match split {
-            Split::Test => (example, 0),
-            _ => (example / self.copies(), example % self.copies()),
-        };
         match &self.kind {
             SourceKind::Images { images, augmentation } => {
-                let set = if split == Split::Test { &images.test } else { &images.train };
-                let shape = set.shape;
-                scratch.image.clear();
-                scratch.image.extend_from_slice(set.image(image));
-                let mut label = true_label(&set.labels, image, split);
-                if let (Some(spec), true) = (&self.corruption, split != Split::Test) {
-                    let place = (image as u64, copy as u32);
-                    let labels = (label, images.classes);
-                    label =
-                        corrupt::corrupt(spec, self.seed, place, &mut scratch.image, shape, labels);
-                }
-                let epoch = match split {
-                    Split::Train { epoch } => Some(epoch),
-                    _ if planted::augment_at_evaluation() => Some(0),
-                    _ => None,
-                };
-                let pixels = match (augmentation, epoch) {
-                    (Some(spec), Some(epoch)) => {
+                let label = self.fill(images, split, example, &mut scratch.image);
+                let shape = images.train.shape;
+                let pixels = match (augmentation, self.draw(split, example)) {
+                    (Some(spec), Some(draw)) => {
                         scratch.crop.resize(shape.values(), 0);
-                        let draw = augment::draw(spec, self.seed, epoch, example as u64);
                         let (from, to) = (&scratch.image, &mut scratch.crop);
                         augment::apply(draw, spec.crop_padding, from, shape, to);
                         &scratch.crop
@@ -190,6 +171,7 @@ impl Source {
             }
             SourceKind::Toy { train, test } => {
                 let points = if split == Split::Test { test } else { train };
+                let (image, copy) = self.place(split, example);
                 let mut label = true_label(&points.labels, image, split);
                 if let (Some(spec), true) = (&self.corruption, split != Split::Test) {
                     let place = (image as u64, copy as u32);
@@ -200,6 +182,66 @@ impl Source {
                 batch.labels.push(label);
             }
         }
+    }
+
+    /// Number of the image and of its corrupted copy.
+    fn place(&self, split: Split, example: usize) -> (usize, usize) {
+        match split {
+            Split::Test => (example, 0),
+            _ => (example / self.copies(), example % self.copies()),
+        }
+    }
+
+    /// Writes an example as it is before augmentation to `out`; returns its label.
+    fn fill(&self, images: &RunImages, split: Split, example: usize, out: &mut Vec<u8>) -> i64 {
+        let (image, copy) = self.place(split, example);
+        let set = if split == Split::Test { &images.test } else { &images.train };
+        out.clear();
+        out.extend_from_slice(set.image(image));
+        let label = true_label(&set.labels, image, split);
+        match &self.corruption {
+            Some(spec) if split != Split::Test => {
+                let (place, labels) = ((image as u64, copy as u32), (label, images.classes));
+                corrupt::corrupt(spec, self.seed, place, out, set.shape, labels)
+            }
+            _ => label,
+        }
+    }
+
+    /// An image example before augmentation, 8-bit `[channels, height, width]`, and its label.
+    pub fn raw(&self, split: Split, example: usize) -> Option<(Vec<u8>, i64)> {
+        let SourceKind::Images { images, .. } = &self.kind else { return None };
+        let mut image = Vec::new();
+        let label = self.fill(images, split, example, &mut image);
+        Some((image, label))
+    }
+
+    /// The augmentation of an example; `None` where a split is not augmented.
+    pub fn draw(&self, split: Split, example: usize) -> Option<Draw> {
+        let SourceKind::Images { augmentation: Some(spec), .. } = &self.kind else { return None };
+        let epoch = match split {
+            Split::Train { epoch } => epoch,
+            _ if planted::augment_at_evaluation() => 0,
+            _ => return None,
+        };
+        Some(augment::draw(spec, self.seed, epoch, example as u64))
+    }
+
+    /// Pixels of zero padding that the augmentation of this run can reach in a split.
+    pub fn padding(&self, split: Split) -> usize {
+        match &self.kind {
+            SourceKind::Images { augmentation: Some(spec), .. }
+                if split != Split::Test || planted::augment_at_evaluation() =>
+            {
+                spec.crop_padding as usize
+            }
+            _ => 0,
+        }
+    }
+
+    /// Shape of the images of a split; `None` for toy points.
+    pub fn image_shape(&self, split: Split) -> Option<ImageShape> {
+        self.images(split).map(|set| set.shape)
     }
 
     /// The images behind a split, for measurements that look at pixels.

@@ -84,6 +84,9 @@ pub struct Part {
     #[serde(default)]
     pub metric: Option<String>,
     pub test: Test,
+    /// Level id by axis that `each` chose for this repetition.
+    #[serde(skip)]
+    place: BTreeMap<String, String>,
 }
 
 impl Part {
@@ -98,6 +101,7 @@ impl Part {
                 let mut part = part.clone();
                 let comma = if part.name.is_empty() { "" } else { ", " };
                 part.name += &format!("{comma}{}", level.label);
+                part.place.insert(name.clone(), level.id.clone());
                 for cell in part.test.cells_mut() {
                     cell.entry(name.clone()).or_insert_with(|| level.id.clone());
                 }
@@ -227,7 +231,14 @@ impl Claim {
 
     fn judge(&self, part: &Part, parts: usize, result: &ExperimentResult) -> Judged {
         let made = |verdict, statistic, interval, reason: String, n, incomplete| Judged {
-            part: ClaimPart { name: part.name.clone(), verdict, statistic, interval, reason },
+            part: ClaimPart {
+                name: part.name.clone(),
+                cell: part.place.clone(),
+                verdict,
+                statistic,
+                interval,
+                reason,
+            },
             n,
             incomplete,
         };

@@ -4,7 +4,7 @@ use super::outcome::{RegressionStatus, Verdict, Verification};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 /// The XML text. A verdict other than the blessed one, or a number outside its tolerance, is
-/// a failure; what cannot be judged is an error.
+/// a failure; what cannot be judged is an error; a comparison too weak to tell is skipped.
 ///
 /// # Errors
 /// If a name cannot be written as XML.
@@ -20,35 +20,34 @@ pub fn to_xml(verification: &Verification) -> Result<String, String> {
             (false, false) => Some(NonSuccessKind::Failure),
         };
         let message = format!("{:?}: {}", claim.verdict, claim.reason);
-        claims.add_test_case(case(format!("{}: {}", claim.id, claim.statement), kind, message));
+        let status = kind.map_or_else(TestCaseStatus::success, TestCaseStatus::non_success);
+        claims.add_test_case(case(format!("{}: {}", claim.id, claim.statement), status, message));
     }
     let mut regression = TestSuite::new("regression");
     for outcome in &verification.regression {
-        let kind = match outcome.status {
-            RegressionStatus::Exact | RegressionStatus::Within => None,
-            RegressionStatus::Outside => Some(NonSuccessKind::Failure),
-            RegressionStatus::Missing | RegressionStatus::TooFew => Some(NonSuccessKind::Error),
+        let status = match outcome.status {
+            RegressionStatus::Exact | RegressionStatus::Within => TestCaseStatus::success(),
+            RegressionStatus::Weak => TestCaseStatus::skipped(),
+            RegressionStatus::Outside => TestCaseStatus::non_success(NonSuccessKind::Failure),
+            RegressionStatus::Missing | RegressionStatus::TooFew => {
+                TestCaseStatus::non_success(NonSuccessKind::Error)
+            }
         };
         let message = format!(
             "{:?}: {:?}, expected {:?}, tolerance {:?} {}",
             outcome.status, outcome.value, outcome.expected, outcome.tolerance, outcome.note
         );
         let name = format!("{} [{}] {}", outcome.experiment, outcome.cell, outcome.metric);
-        regression.add_test_case(case(name, kind, message));
+        regression.add_test_case(case(name, status, message));
     }
     report.add_test_suite(claims);
     report.add_test_suite(regression);
     report.to_string().map_err(|e| format!("JUnit: {e}"))
 }
 
-fn case(name: String, kind: Option<NonSuccessKind>, message: String) -> TestCase {
-    let status = match kind {
-        None => TestCaseStatus::success(),
-        Some(kind) => {
-            let mut status = TestCaseStatus::non_success(kind);
-            status.set_message(message);
-            status
-        }
-    };
+fn case(name: String, mut status: TestCaseStatus, message: String) -> TestCase {
+    if !matches!(status, TestCaseStatus::Success { .. }) {
+        status.set_message(message);
+    }
     TestCase::new(name, status)
 }

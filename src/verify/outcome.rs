@@ -1,6 +1,7 @@
 //! What verification says, in the forms that the JSON, JUnit, terminal and report share.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Does the evidence support a claim?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub struct ClaimOutcome {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClaimPart {
     pub name: String,
+    /// Level id by axis, where the part is one of a grid's.
+    pub cell: BTreeMap<String, String>,
     pub verdict: Verdict,
     pub statistic: Option<f64>,
     pub interval: Option<[f64; 2]>,
@@ -59,6 +62,8 @@ pub enum RegressionStatus {
     Exact,
     /// Another platform (or other seeds), within tolerance.
     Within,
+    /// The same, with a tolerance so wide that passing says next to nothing.
+    Weak,
     /// Outside tolerance, or other bits on the same platform.
     Outside,
     /// The reference has it and this store does not.

@@ -17,8 +17,8 @@ use crate::torch::Platform;
 pub const FALSE_ALARM_RATE: f64 = 0.05;
 /// A reference of fewer seeds gives no tolerance.
 pub const FEWEST_REFERENCE_SEEDS: usize = 3;
-/// A tolerance of more than this many times the largest spread that a reference may have is
-/// called weak.
+/// A tolerance of more than this many times the largest spread that a reference may have does
+/// not count as a check.
 const WEAK: f64 = 2.0;
 /// Probability with which the shift printed as detectable is found.
 pub const POWER: f64 = 0.8;
@@ -141,19 +141,23 @@ impl Number<'_> {
             return;
         }
         let rate = FALSE_ALARM_RATE / comparisons as f64;
-        let from_seeds = stats::tolerance(&blessed.values, values.len(), rate);
-        let tolerance = from_seeds.max(self.metric.resolution);
-        if tolerance > WEAK * cap {
-            outcome.note = "weak: so few reference seeds see only a large shift".to_owned();
-        }
-        let shift = stats::detectable_shift(&blessed.values, values.len(), tolerance, POWER);
+        let least = self.metric.resolution;
+        let tolerance = stats::tolerance(&blessed.values, values, rate).max(least);
+        let shift = stats::detectable_shift(&blessed.values, values.len(), rate, least, POWER);
         outcome.tolerance = Some(tolerance);
         outcome.detectable = Some(shift);
         let difference = stats::mean(values) - stats::mean(&blessed.values);
-        outcome.status = if difference.abs() <= tolerance {
-            RegressionStatus::Within
-        } else {
+        outcome.status = if difference.abs() > tolerance {
             RegressionStatus::Outside
+        } else if tolerance > WEAK * cap {
+            outcome.note = format!(
+                "so few seeds ({}) see only a shift beyond {:.3}: bless more of them",
+                blessed.values.len(),
+                WEAK * cap
+            );
+            RegressionStatus::Weak
+        } else {
+            RegressionStatus::Within
         };
     }
 }

@@ -61,25 +61,40 @@ pub fn slope(points: &[(f64, f64)]) -> f64 {
     covariance / xs.iter().map(|x| (x - mx).powi(2)).sum::<f64>()
 }
 
-/// Largest difference between the mean of `runs` new values and the mean of the reference
-/// values that passes: a prediction interval from the reference's spread alone, two-sided,
-/// at a probability of `false_alarm` for this one comparison.
+/// Largest difference between the mean of the new values and that of the reference values
+/// that passes, two-sided, at a probability of `false_alarm` for this one comparison: the
+/// smaller of two Student bounds, each at half of that probability.
 ///
-/// As in MLPerf's reference-convergence check the tolerance grows with the spread of the
-/// reference seeds and shrinks with their number and that of the runs compared; unlike
-/// there, a change for the better fails too.
-pub fn tolerance(reference: &[f64], runs: usize, false_alarm: f64) -> f64 {
-    let n = reference.len() as f64;
-    let scale = standard_deviation(reference) * (1.0 / n + 1.0 / runs as f64).sqrt();
-    t_quantile(1.0 - false_alarm / 2.0, n - 1.0) * scale
+/// - From the spread of the reference seeds alone (n - 1 degrees of freedom), as in MLPerf's
+///   reference-convergence check: new runs that scatter cannot buy themselves room.
+/// - From the spread of both, pooled (n + m - 2): unchanged code spreads alike, and with few
+///   seeds the added degrees of freedom nearly halve the bound.
+///
+/// Unlike in MLPerf a change for the better fails too. Whichever bound is the smaller, an
+/// alarm means that one of the two was passed: the probabilities add up to `false_alarm`.
+pub fn tolerance(reference: &[f64], values: &[f64], false_alarm: f64) -> f64 {
+    let (n, m) = (reference.len() as f64, values.len() as f64);
+    let variance = |x: &[f64]| standard_deviation(x).powi(2);
+    let pooled = ((n - 1.0) * variance(reference) + (m - 1.0) * variance(values)) / (n + m - 2.0);
+    let bound = |variance: f64, degrees: f64| {
+        t_quantile(1.0 - false_alarm / 4.0, degrees) * (variance * (1.0 / n + 1.0 / m)).sqrt()
+    };
+    bound(variance(reference), n - 1.0).min(bound(pooled, n + m - 2.0))
 }
 
-/// True shift of the mean that a comparison with this tolerance finds with probability
-/// `power`.
-pub fn detectable_shift(reference: &[f64], runs: usize, tolerance: f64, power: f64) -> f64 {
-    let n = reference.len() as f64;
-    let scale = standard_deviation(reference) * (1.0 / n + 1.0 / runs as f64).sqrt();
-    tolerance + normal_quantile(power) * scale
+/// True shift of the mean that is found with probability `power` by `runs` new values that
+/// spread as the reference does, where differences up to `least` always pass.
+pub fn detectable_shift(
+    reference: &[f64],
+    runs: usize,
+    false_alarm: f64,
+    least: f64,
+    power: f64,
+) -> f64 {
+    let (n, m) = (reference.len() as f64, runs as f64);
+    let scale = standard_deviation(reference) * (1.0 / n + 1.0 / m).sqrt();
+    let tolerance = t_quantile(1.0 - false_alarm / 4.0, n + m - 2.0) * scale;
+    tolerance.max(least) + normal_quantile(power) * scale
 }
 
 #[cfg(test)]
@@ -102,15 +117,21 @@ mod tests {
 
     #[test]
     fn tolerance_of_a_worked_example() {
-        // Five reference values 1..5: deviation sqrt(2.5); t(0.975, 4) = 2.77645;
-        // sqrt(1/5 + 1/5) = 0.632456: 2.77645 * 1.581139 * 0.632456.
-        let reference = [1.0, 2.0, 3.0, 4.0, 5.0];
-        assert!(close(tolerance(&reference, 5, 0.05), 2.77645));
-        assert!(tolerance(&reference, 1, 0.05) > tolerance(&reference, 5, 0.05));
-        assert!(tolerance(&reference, 5, 0.001) > tolerance(&reference, 5, 0.05));
-        // 0.84162 * 1.0 beyond the tolerance.
-        let shift = detectable_shift(&reference, 5, 2.77645, 0.8);
-        assert!(close(shift, 2.77645 + 0.84162), "{shift}");
+        // Five reference values 1..5 and five new ones that spread alike: both deviations
+        // sqrt(2.5), and sqrt(2.5) * sqrt(1/5 + 1/5) = 1. Alone t(0.9875, 4) = 3.49541, with
+        // both t(0.9875, 8) = 2.75152: the smaller counts.
+        let (reference, alike) = ([1.0, 2.0, 3.0, 4.0, 5.0], [5.0, 4.0, 3.0, 2.0, 1.0]);
+        assert!(close(tolerance(&reference, &alike, 0.05), 2.75152));
+        // New values that scatter ten times as much: the reference alone sets the bound.
+        let wide = alike.map(|x| 10.0 * x);
+        assert!(close(tolerance(&reference, &wide, 0.05), 3.49541));
+        assert!(tolerance(&reference, &alike[..1], 0.05) > tolerance(&reference, &alike, 0.05));
+        assert!(tolerance(&reference, &alike, 0.001) > tolerance(&reference, &alike, 0.05));
+        // t(0.9875, 8), and 0.84162 for a power of 0.8.
+        let shift = detectable_shift(&reference, 5, 0.05, 0.0, 0.8);
+        assert!(close(shift, 2.75152 + 0.84162), "{shift}");
+        let shift = detectable_shift(&reference, 5, 0.05, 4.0, 0.8);
+        assert!(close(shift, 4.0 + 0.84162), "{shift}");
     }
 
     #[test]

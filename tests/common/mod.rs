@@ -4,6 +4,8 @@
 use bad_global_minima::augment::AugmentSpec;
 use bad_global_minima::corrupt::{CorruptionSpec, ZeroOutUnit};
 use bad_global_minima::spec::*;
+use bad_global_minima::torch::Precision;
+use bad_global_minima::train::metrics::{Evaluation, Metrics};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -36,6 +38,7 @@ pub fn small_run() -> RunSpec {
             evaluate_every: 1,
             snapshots: Vec::new(),
         },
+        precision: Precision::Strict,
     }
 }
 
@@ -75,6 +78,7 @@ pub fn toy_run(epochs: u32) -> RunSpec {
             evaluate_every: 2,
             snapshots: Vec::new(),
         },
+        precision: Precision::Strict,
     }
 }
 
@@ -83,6 +87,59 @@ pub fn toy_chain(parent: u32, child: u32) -> RunSpec {
     let mut run = toy_run(child);
     run.train.corruption = None;
     RunSpec { start: Start::Run(Box::new(toy_run(parent))), ..run }
+}
+
+/// Runs so short that every machine gives nearly the same numbers, and that hold everything
+/// that training does: `guarded` picks the numbers. Weight decay is strong, so that it shows.
+pub fn short_runs() -> Vec<(&'static str, RunSpec)> {
+    let mlp = NetworkSpec { arch: Arch::Mlp, width: 8, batch_norm: false };
+    let mut chain = small_chain();
+    chain.network = mlp.clone();
+    chain.train.optimizer = Optimizer::Sgd { momentum: 0.9, weight_decay: 0.1 };
+    if let Start::Run(parent) = &mut chain.start {
+        parent.network = mlp.clone();
+    }
+    let parent = chain.parent().expect("a chain has a parent").clone();
+    let mut adam = small_run();
+    adam.network = mlp;
+    adam.train.optimizer = Optimizer::Adam { weight_decay: 0.1 };
+    adam.train.learning_rate = 1e-3;
+    let mut runs = vec![("parent", parent), ("chain", chain), ("adam", adam)];
+    let nets = [
+        ("resnet18", Arch::Resnet18),
+        ("resnet50", Arch::Resnet50),
+        ("vgg16", Arch::Vgg16),
+        ("densenet40", Arch::Densenet40),
+    ];
+    for (name, arch) in nets {
+        let mut run = small_run();
+        run.network = NetworkSpec { arch, width: 8, batch_norm: true };
+        run.train.stop = Stop::Epochs(1);
+        runs.push((name, run));
+    }
+    runs
+}
+
+/// Losses, distances and learning rates of a short run by name. With BatchNorm only those
+/// before the first step: its sums drift apart between machines within a few steps.
+pub fn guarded(name: &str, spec: &RunSpec, metrics: &Metrics) -> Vec<(String, f64)> {
+    let stable = |e: &&Evaluation| e.epoch == 0 || !spec.network.batch_norm;
+    let evaluations = metrics.evaluations.iter().filter(stable);
+    let numbers = |e: &Evaluation| {
+        let name = |number: &str| format!("{name} epoch {} {number}", e.epoch);
+        [
+            (name("train loss"), e.train_loss),
+            (name("test loss"), e.test_loss),
+            (name("distance"), e.distance),
+            (name("rate"), e.learning_rate),
+        ]
+    };
+    evaluations.flat_map(numbers).collect()
+}
+
+/// Whether two guarded numbers are the same on whatever machines they were made.
+pub fn alike(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 2e-4 * a.abs().max(b.abs())
 }
 
 /// A folder of its own for a test, with the spec in a file.

@@ -1,6 +1,6 @@
 //! Scales, ticks, panels and legends: what every figure shares.
 
-use super::canvas::{Anchor, Canvas, Font, Pen, Point, paragraph_height, text_width};
+use super::canvas::{Anchor, Canvas, Font, Pen, Point, paragraph_height, text_width, wrap};
 use super::palette::{AXIS, GRID, INK, MUTED, Marker, Rgb};
 
 /// From numbers to pixels.
@@ -144,9 +144,13 @@ impl Panel {
         canvas.text((self.middle().0, self.bottom + 34.0), text, font);
     }
 
-    /// What y is, upwards at `x`.
+    /// What y is, upwards at `x`, in several lines where it is longer than the panel is high.
     pub fn y_label(&self, canvas: &mut Canvas<'_>, x: f64, text: &str) {
-        canvas.text((x, self.middle().1), text, Font::new(12.0).upwards());
+        let font = Font::new(12.0).upwards();
+        let lines = wrap(text, font, self.bottom - self.top + 40.0);
+        for (place, line) in lines.iter().rev().enumerate() {
+            canvas.text((x - place as f64 * 15.0, self.middle().1), line, font);
+        }
     }
 }
 

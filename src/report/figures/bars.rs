@@ -147,15 +147,20 @@ fn entries(experiment: &Experiment, series: Option<usize>, rows: &[&Number<'_>])
     let entry = |text: &str, draw| Entry { text: text.to_owned(), draw };
     let mut entries: Vec<Entry> = Vec::new();
     let coloured = coloured_axis(experiment, series);
+    // Only what is drawn: a gap stands at one level of its axis.
+    let levels = |axis: usize| {
+        let levels = experiment.axes[axis].levels.iter().enumerate();
+        levels.filter(move |(place, _)| rows.iter().any(|n| n.cell.levels[axis] == *place))
+    };
     if let Some(axis) = coloured {
-        for (place, level) in experiment.axes[axis].levels.iter().enumerate() {
+        for (place, level) in levels(axis) {
             let colour = level_colour(experiment, coloured, place);
             let shape = if coloured == series { marker(place) } else { Marker::Circle };
             entries.push(entry(&level.label, Sample::Mark(shape, Pen::new(colour, 1.0), true)));
         }
     }
     if let Some(axis) = series.filter(|_| coloured != series) {
-        for (place, level) in experiment.axes[axis].levels.iter().enumerate() {
+        for (place, level) in levels(axis) {
             let pen = Pen::new(INK, 1.0);
             entries.push(entry(&level.label, Sample::Mark(marker(place), pen, true)));
         }

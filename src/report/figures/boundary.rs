@@ -43,8 +43,9 @@ pub fn draw(result: &ExperimentResult) -> Result<String, FigureError> {
     let rows = count.div_ceil(columns);
     let title = &experiment.title;
     let mut how =
-        "Areas: the class that the network answers, in the plotted window, for the lowest \
-               seed. Points: the training points with the label that they were trained on."
+        "Areas: the class that the network answers, for the lowest seed, with the share of the \
+               plotted window in which it is not the Bayes rule's. Points: the training points \
+               with the label that they were trained on."
             .to_owned();
     let is_poisoned = |cell: &CellResult| !cell.poison().is_empty();
     if result.cells.iter().any(is_poisoned) {
@@ -116,7 +117,7 @@ fn draw_cell(canvas: &mut Canvas<'_>, panel: Panel, label: &str, cell: &CellResu
     };
     let share = measured.values.get("bayes_disagreement").filter(|v| v.is_finite());
     if let Some(share) = share {
-        let text = format!("{share:.1} % of the window differs from the Bayes rule");
+        let text = format!("{share:.1}% differs from the Bayes rule");
         let font = Font::new(10.5).colour(MUTED);
         canvas.paragraph((panel.left, panel.top - 12.0), panel.width() + 30.0, &text, font);
     }

@@ -1,7 +1,7 @@
 //! All claims at a glance: each effect with its interval against its margin, zero in line.
 
 use super::axes::{Entry, Head, Sample, whisker};
-use super::canvas::{Anchor, Canvas, Font, Pen, wrap};
+use super::canvas::{Canvas, Font, Pen, wrap};
 use super::palette::{AXIS, GRID, INK, MUTED, Marker, Rgb, SHADE};
 use super::{FigureError, WIDTH};
 use crate::report::words;
@@ -59,9 +59,9 @@ fn row(canvas: &mut Canvas<'_>, claim: &ClaimOutcome, y: f64) {
     let verdict = format!("{} {}", words::icon(claim.verdict), words::verdict(claim.verdict));
     canvas.text((58.0, y), &verdict, Font::new(11.5).bold().colour(colour));
     let lines = wrap(&claim.statistic_label, small, LEFT - 188.0);
-    let first = y - (lines.len().min(2) as f64 - 1.0) * 7.0;
-    for (i, line) in lines.iter().take(2).enumerate() {
-        canvas.text((168.0, first + i as f64 * 14.0), line, small);
+    let first = y - (lines.len() as f64 - 1.0) * 6.0;
+    for (i, line) in lines.iter().enumerate() {
+        canvas.text((168.0, first + i as f64 * 12.0), line, small);
     }
     let middle = (LEFT + RIGHT) / 2.0;
     let numbers = claim.statistic.into_iter().chain(claim.interval.into_iter().flatten());
@@ -90,8 +90,8 @@ fn row(canvas: &mut Canvas<'_>, claim: &ClaimOutcome, y: f64) {
             canvas.text((RIGHT + 16.0, y + 8.0), &margin, small);
         }
         None => {
-            canvas.text((middle, y), "no effect to show", small.anchor(Anchor::Middle));
-            canvas.text((RIGHT + 16.0, y), &format!("n = {}", claim.n), small);
+            canvas.text((RIGHT + 16.0, y - 7.0), "no effect to show", small);
+            canvas.text((RIGHT + 16.0, y + 8.0), &format!("n = {}", claim.n), small);
         }
     }
 }

@@ -5,9 +5,10 @@ use super::canvas::{Anchor, Canvas, Font, Pen, wrap};
 use super::palette::{AXIS, INK, MUTED, PAPER, sequential, text_on};
 use super::{FigureError, WIDTH};
 use crate::experiments::Experiment;
-use crate::report::layout::{Number, Numbers, metric_label, product};
+use crate::report::layout::{Number, Numbers, metric_label, product, show};
+use crate::report::words;
 
-const CELL_HEIGHT: f64 = 50.0;
+const CELL_HEIGHT: f64 = 60.0;
 
 /// The axes of the figure: along x, along y, and those that make panels.
 struct Axes {
@@ -29,6 +30,11 @@ impl Axes {
         let others = |&axis: &usize| axis != x && Some(axis) != y;
         Axes { x, y, panels: (0..experiment.axes.len()).filter(others).collect() }
     }
+
+    /// Whether a number belongs to the panel of these levels.
+    fn is_in(&self, number: &Number<'_>, levels: &[usize]) -> bool {
+        self.panels.iter().zip(levels).all(|(&axis, &level)| number.cell.levels[axis] == level)
+    }
 }
 
 /// The figure.
@@ -38,18 +44,23 @@ impl Axes {
 pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
     let experiment = numbers.experiment();
     let axes = Axes::new(experiment);
-    let panels = product(experiment, &axes.panels);
+    let mut panels = product(experiment, &axes.panels);
     let rows = axes.y.map_or(1, |y| experiment.axes[y].levels.len());
     let main: Vec<&Number<'_>> = match experiment.metrics.first() {
         Some(metric) => numbers.iter().filter(|n| n.metric.name == metric.name).collect(),
         None => Vec::new(),
     };
+    // A gap stands at one level only: the other one's panel would be empty.
+    panels.retain(|levels| main.iter().any(|n| axes.is_in(n, levels)));
     let means: Vec<f64> = main.iter().filter_map(|n| n.mean()).collect();
     let low = means.iter().copied().fold(f64::INFINITY, f64::min);
     let high = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut how = "In each cell: mean over the seeds, and below it ± the sample standard \
                    deviation (number of seeds). The colour is the mean."
         .to_owned();
+    if main.iter().any(|number| numbers.verdict(number.cell).is_some()) {
+        how += " The word is the claim's verdict on this cell.";
+    }
     if main.iter().any(|number| !number.poison.is_empty()) {
         how += DAGGER;
     }
@@ -61,7 +72,9 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
     let top = head.height(WIDTH);
     let names = axes.y.iter().flat_map(|&y| &experiment.axes[y].levels);
     let room = longest(names.map(|l| l.label.as_str()), Font::new(11.5), 108.0) + 1.0;
-    let size = (WIDTH, top + panels.len().div_ceil(columns) as f64 * row_height);
+    let grids = panels.len().div_ceil(columns) as f64 * row_height;
+    // The colour bar and its label need some height of their own.
+    let size = (WIDTH, top + grids.max(300.0));
     Canvas::picture(size, title, |canvas| {
         head.draw(canvas, WIDTH);
         let across = (WIDTH - 130.0) / columns as f64;
@@ -78,16 +91,14 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
             let names = names.map(|(&axis, &l)| experiment.axes[axis].levels[l].label.as_str());
             let name = names.collect::<Vec<_>>().join(", ");
             canvas.text((panel.left, panel.top - 14.0), &name, Font::new(13.0).bold());
-            let here = main.iter().copied().filter(|n| {
-                axes.panels.iter().zip(levels).all(|(&axis, &l)| n.cell.levels[axis] == l)
-            });
-            draw_grid(canvas, experiment, &axes, here, panel, (low, high), room);
+            let here = main.iter().copied().filter(|n| axes.is_in(n, levels));
+            draw_grid(canvas, numbers, &axes, here, panel, (low, high), room);
         }
         let bar = Panel {
             left: WIDTH - 100.0,
             top: top + 30.0,
             right: WIDTH - 82.0,
-            bottom: top + 30.0 + grid_height.max(120.0),
+            bottom: top + 30.0 + grid_height.max(240.0),
         };
         let label = experiment.metrics.first().map(metric_label).unwrap_or_default();
         colour_bar(canvas, bar, (low, high), &label);
@@ -96,13 +107,14 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
 
 fn draw_grid<'n, 'a: 'n>(
     canvas: &mut Canvas<'_>,
-    experiment: &Experiment,
+    all: &Numbers<'_>,
     axes: &Axes,
     numbers: impl Iterator<Item = &'n Number<'a>>,
     panel: Panel,
     (low, high): (f64, f64),
     room: f64,
 ) {
+    let experiment = all.experiment();
     let Some(x_axis) = experiment.axes.get(axes.x) else {
         return no_data(canvas, panel);
     };
@@ -123,17 +135,23 @@ fn draw_grid<'n, 'a: 'n>(
         let share = if high > low { (mean - low) / (high - low) } else { 0.5 };
         let fill = sequential(share);
         canvas.rectangle(from, to, fill, 1.0);
-        let show = |value| number.metric.format.show(value);
+        let show = |value| show(number.metric, value);
         let dagger = if number.poison.is_empty() { "" } else { " †" };
         let colour = text_on(fill);
         let text = format!("{}{dagger}", show(mean));
-        canvas.text((middle.0, middle.1 - 7.0), &text, font.bold().colour(colour));
+        let verdict = all.verdict(number.cell);
+        let lift = if verdict.is_some() { 14.0 } else { 7.0 };
+        canvas.text((middle.0, middle.1 - lift), &text, font.bold().colour(colour));
         let spread = match number.sd() {
             Some(sd) => format!("± {} ({})", show(sd), number.n()),
             None => format!("({})", number.n()),
         };
         let small = Font { size: 10.0, ..font }.colour(colour);
-        canvas.text((middle.0, middle.1 + 10.0), &spread, small);
+        canvas.text((middle.0, middle.1 + 17.0 - lift), &spread, small);
+        if let Some(verdict) = verdict {
+            let text = format!("{} {}", words::icon(verdict), words::verdict(verdict));
+            canvas.text((middle.0, middle.1 + 19.0), &text, small.bold());
+        }
     }
     let font = Font::new(11.5).anchor(Anchor::Middle);
     for (i, level) in x_axis.levels.iter().enumerate() {
@@ -157,7 +175,8 @@ fn draw_grid<'n, 'a: 'n>(
 }
 
 fn colour_bar(canvas: &mut Canvas<'_>, bar: Panel, range: (f64, f64), label: &str) {
-    if range.0 > range.1 {
+    // A single value needs no scale.
+    if range.0 >= range.1 {
         return;
     }
     const STEPS: usize = 64;

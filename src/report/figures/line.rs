@@ -9,7 +9,7 @@ use super::canvas::{Canvas, Font, Pen, text_width, wrap};
 use super::palette::{AXIS, INK, Marker, Rgb, as_text, colour, dashes, marker};
 use super::{FigureError, WIDTH};
 use crate::experiments::Experiment;
-use crate::report::layout::{Number, Numbers, metric_label, product};
+use crate::report::layout::{Number, Numbers, metric_label, product, show};
 
 const PANEL_HEIGHT: f64 = 320.0;
 
@@ -88,7 +88,7 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
     let range = padded(ends.chain(samples), 0.05);
     let range = range.map(|range| within_unit(range, &experiment.metrics[0].unit));
     let title = &experiment.title;
-    let head = Head { title, how, entries: entries(experiment, series) };
+    let head = Head { title, how, entries: entries(experiment, series, &main) };
     let top = head.height(WIDTH);
     let most = if columns == 1 { 150.0 } else { 80.0 };
     let names = series.iter().flat_map(|&axis| &experiment.axes[axis].levels);
@@ -156,7 +156,7 @@ fn looks(experiment: &Experiment, series: Option<usize>, level: usize) -> (Rgb, 
     (colour, Pen::new(colour, 2.2).dashed(dashes(level)), marker(level))
 }
 
-fn entries(experiment: &Experiment, series: Option<usize>) -> Vec<Entry> {
+fn entries(experiment: &Experiment, series: Option<usize>, main: &[&Number<'_>]) -> Vec<Entry> {
     let level = |level: usize| {
         let (_, pen, marker) = looks(experiment, series, level);
         let axis = series.map(|axis| &experiment.axes[axis].levels[level]);
@@ -168,7 +168,11 @@ fn entries(experiment: &Experiment, series: Option<usize>) -> Vec<Entry> {
     let seed = Pen::new(INK, 1.0).faint(0.4);
     let seed =
         Entry { text: "one seed".to_owned(), draw: Sample::Mark(Marker::Circle, seed, false) };
-    (0..count).map(level).chain([interval, seed]).collect()
+    // Only what is drawn: a gap stands at one level of its axis.
+    let is_drawn = |level: &usize| {
+        series.is_none_or(|axis| main.iter().any(|n| n.cell.levels[axis] == *level))
+    };
+    (0..count).filter(is_drawn).map(level).chain([interval, seed]).collect()
 }
 
 /// The last mean of a line, its place, and the level of the series.
@@ -237,7 +241,7 @@ fn end_labels(
         let start = panel.right + 12.0;
         canvas.line(&[(x + 8.0, height), (start, at)], Pen::new(AXIS, 0.8));
         let font = Font::new(11.0).colour(as_text(colour));
-        let number = experiment.metrics[0].format.show(mean);
+        let number = show(&experiment.metrics[0], mean);
         canvas.text((start + 4.0, at), &number, font.bold());
         let next = start + 10.0 + text_width(&number, font.bold());
         let label = series.map_or("", |axis| experiment.axes[axis].levels[level].label.as_str());

@@ -11,6 +11,7 @@ mod forest;
 mod heatmap;
 mod line;
 mod palette;
+mod profile;
 
 use super::layout::Numbers;
 use crate::experiments::RenderKind;
@@ -46,6 +47,7 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<Option<String>, FigureError> {
         RenderKind::Line => line::draw(numbers),
         RenderKind::Bars => bars::draw(numbers),
         RenderKind::Heatmap => heatmap::draw(numbers),
+        RenderKind::Profile => profile::draw(numbers.result),
     };
     svg.map(Some)
 }

@@ -76,12 +76,15 @@ pub fn sequential(share: f64) -> Rgb {
     (byte(rgb[0]), byte(rgb[1]), byte(rgb[2]))
 }
 
-/// Black or white, whichever is easier to read on `background`.
+const BLACK: Rgb = (0, 0, 0);
+
+/// Black or white, whichever is easier to read on `background`: with this border the
+/// contrast is never below 4.5, which people with weak eyes need.
 pub fn text_on(background: Rgb) -> Rgb {
     let linear = |x: u8| to_linear(f64::from(x) / 255.0);
     let (r, g, b) = background;
     let luminance = 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-    if luminance > 0.18 { INK } else { PAPER }
+    if luminance > 0.179 { BLACK } else { PAPER }
 }
 
 // libm rather than the standard library: the same bytes on every machine.

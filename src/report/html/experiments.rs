@@ -7,6 +7,9 @@ use crate::experiments::results::ExperimentResult;
 use crate::report::layout::{self, Number, Numbers, Pivot, metric_label};
 use crate::report::{Drawing, ReportContext, words};
 
+/// Columns of numbers that fit on paper.
+const MOST_PRINTED: usize = 8;
+
 /// An experiment.
 pub struct ExperimentView<'a> {
     pub experiment: &'a Experiment,
@@ -14,7 +17,8 @@ pub struct ExperimentView<'a> {
     /// The paper's shape; `None` where the long form says the same.
     pub wide: Option<WideView>,
     pub axis_labels: Vec<&'a str>,
-    pub rows: Vec<LongRow<'a>>,
+    /// Rows of the long table, cell by cell.
+    pub rows: Vec<Vec<LongRow<'a>>>,
     pub footnotes: Vec<String>,
     pub reading: String,
     pub cells: Vec<CellRuns<'a>>,
@@ -26,6 +30,8 @@ pub struct ExperimentView<'a> {
 /// The table in the paper's shape.
 pub struct WideView {
     pub corner: String,
+    /// More columns than paper has room for; the long table says the same.
+    pub is_crowded: bool,
     pub columns: Vec<Vec<String>>,
     pub rows: Vec<(String, Vec<WideCell>)>,
 }
@@ -74,6 +80,7 @@ fn view<'a>(
     let pivot = Pivot::new(experiment);
     let wide = pivot.is_wide().then(|| WideView {
         corner: pivot.row_heading(experiment),
+        is_crowded: pivot.column_headings(experiment).len() > MOST_PRINTED,
         columns: pivot.column_headings(experiment),
         rows: pivot
             .rows(&numbers)
@@ -81,6 +88,9 @@ fn view<'a>(
             .map(|(heading, row)| (heading, row.into_iter().map(|n| wide(experiment, n)).collect()))
             .collect(),
     });
+    let all: Vec<&Number<'_>> = numbers.iter().collect();
+    let by_cell = all.chunk_by(|a, b| a.cell_place == b.cell_place);
+    let rows = by_cell.map(|cell| cell.iter().map(|n| long(experiment, n)).collect()).collect();
     let cells = CellRuns::all(result);
     let run_count = cells.iter().map(|cell| cell.seeds.len()).sum();
     ExperimentView {
@@ -88,7 +98,7 @@ fn view<'a>(
         figure,
         wide,
         axis_labels: experiment.axes.iter().map(|axis| axis.label.as_str()).collect(),
-        rows: numbers.iter().map(|number| long(experiment, number)).collect(),
+        rows,
         footnotes: numbers.footnotes(),
         reading: layout::reading(experiment),
         cells,

@@ -2,6 +2,7 @@
 
 use crate::experiments::Experiment;
 use crate::experiments::results::{ExperimentResult, RunResult};
+use crate::report::layout::show;
 use crate::spec::{Key, RunSpec, Start};
 use crate::train::metrics::Status;
 use serde::Serialize;
@@ -46,7 +47,7 @@ impl<'a> CellRuns<'a> {
                     .metrics
                     .iter()
                     .filter_map(|metric| {
-                        let value = metric.format.show(*seed.values.get(&metric.name)?);
+                        let value = show(metric, *seed.values.get(&metric.name)?);
                         Some(format!("{} {value}", metric.label))
                     })
                     .collect(),

@@ -1,0 +1,164 @@
+//! `bgm diff`: two stores or two commits, run by run and mean by mean.
+
+mod commits;
+mod csv;
+
+use super::Failure;
+use super::args::{Diff, Global};
+use super::session::Session;
+use crate::experiments::results::ExperimentResult;
+use crate::spec::Key;
+use crate::store::Store;
+use crate::verify::claims::FEWEST_SEEDS;
+use crate::verify::exit;
+use crate::verify::stats;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Probability that any mean is called shifted although none is.
+const FALSE_ALARM_RATE: f64 = 0.05;
+
+/// Values by seed, by the name of cell and metric.
+type Numbers = BTreeMap<String, BTreeMap<u64, f64>>;
+
+/// What is compared: its name, its store, and the tables that a commit's own program wrote.
+struct Side {
+    name: String,
+    store: PathBuf,
+    tables: Option<PathBuf>,
+}
+
+/// Exit code 0 if both hold the same results, 1 if a run or a number differs, 3 if one lacks
+/// runs of the other.
+pub fn diff(global: &Global, options: &Diff) -> Result<u8, Failure> {
+    // Both names are looked at before anything is built.
+    let (a, b) = (place(&options.a)?, place(&options.b)?);
+    let (a, b) = (side(global, &options.a, a)?, side(global, &options.b, b)?);
+    let (stores, keys) = ([Store::open(&a.store)?, Store::open(&b.store)?], |store: &Store| {
+        Ok::<BTreeSet<Key>, Failure>(store.keys()?.into_iter().collect())
+    });
+    let (in_a, in_b) = (keys(&stores[0])?, keys(&stores[1])?);
+    let (mut same, mut different) = (0, 0);
+    for key in in_a.intersection(&in_b) {
+        let (left, right) = (stores[0].read(key)?, stores[1].read(key)?);
+        if left.result_hash == right.result_hash {
+            same += 1;
+            continue;
+        }
+        different += 1;
+        let last = |run: &crate::store::StoredRun| {
+            run.metrics.last().map_or(f64::NAN, |e| e.test_accuracy)
+        };
+        println!(
+            "{}: seed {}, test accuracy {:.2} and {:.2}, made on {} and {}",
+            key.short(),
+            left.spec.seed,
+            last(&left),
+            last(&right),
+            left.environment.platform.device,
+            right.environment.platform.device
+        );
+    }
+    let only = |from: &BTreeSet<Key>, other: &BTreeSet<Key>| from.difference(other).count();
+    let (only_a, only_b) = (only(&in_a, &in_b), only(&in_b, &in_a));
+    println!(
+        "{same} runs equal, {different} different, {only_a} only in {}, {only_b} only in {}",
+        a.name, b.name
+    );
+    let (left, right) = match (&a.tables, &b.tables) {
+        (Some(left), Some(right)) => (csv::numbers(left)?, csv::numbers(right)?),
+        _ => (stored(global, &a.store)?, stored(global, &b.store)?),
+    };
+    let shifted = shifts(&left, &right);
+    Ok(match (different + shifted, only_a + only_b) {
+        (1.., _) => exit::DEPARTURE,
+        (0, 1..) => exit::INCOMPLETE,
+        (0, 0) => exit::AS_BLESSED,
+    })
+}
+
+/// A commit's hash, or `None` for the folder of a store.
+fn place(name: &str) -> Result<Option<String>, Failure> {
+    if Path::new(name).is_dir() {
+        return Ok(None);
+    }
+    let commit = commits::resolve(name);
+    let problem = || Failure::Usage(format!("{name}: no such store, and no commit of that name"));
+    commit.map(Some).ok_or_else(problem)
+}
+
+fn side(global: &Global, name: &str, commit: Option<String>) -> Result<Side, Failure> {
+    let Some(commit) = commit else {
+        return Ok(Side { name: name.to_owned(), store: PathBuf::from(name), tables: None });
+    };
+    let made = commits::reproduce(global, &commit)?;
+    Ok(Side {
+        name: format!("{name} ({})", &commit[..12]),
+        store: made.join("runs"),
+        tables: Some(made.join("reproduction/tables")),
+    })
+}
+
+/// The numbers of the profile's cells in a store.
+fn stored(global: &Global, path: &Path) -> Result<Numbers, Failure> {
+    let session = Session::open(global)?;
+    let results: Vec<ExperimentResult> = Session { store: Store::open(path)?, ..session }.results();
+    let mut numbers = Numbers::new();
+    for result in &results {
+        for cell in &result.cells {
+            let name = format!("{} [{}]", result.experiment.id, result.cell_name(cell));
+            for metric in result.experiment.metrics.iter().filter(|m| m.regression) {
+                let values = cell.samples(&metric.name).into_iter().collect();
+                numbers.insert(format!("{name} {}", metric.name), values);
+            }
+        }
+    }
+    Ok(numbers)
+}
+
+/// Compares means seed by seed, where both sides have the seed, and prints those that differ
+/// significantly; their number.
+fn shifts(left: &Numbers, right: &Numbers) -> usize {
+    let differences = |name: &String, values: &BTreeMap<u64, f64>| -> Vec<f64> {
+        let Some(others) = right.get(name) else { return Vec::new() };
+        let pairs = values.iter().filter_map(|(seed, value)| Some(others.get(seed)? - value));
+        pairs.filter(|difference| difference.is_finite()).collect()
+    };
+    let rows = left.iter().map(|(name, values)| (name, differences(name, values)));
+    let rows: Vec<(&String, Vec<f64>)> = rows.filter(|(_, d)| d.len() >= FEWEST_SEEDS).collect();
+    // As in verification, the probability is shared among all comparisons.
+    let level = 1.0 - FALSE_ALARM_RATE / rows.len().max(1) as f64;
+    let mut shifted = 0;
+    for (name, differences) in &rows {
+        let Some([low, high]) = stats::mean_interval(differences, level) else { continue };
+        if low > 0.0 || high < 0.0 {
+            shifted += 1;
+            let (mean, n) = (stats::mean(differences), differences.len());
+            println!("{name}: shifted by {mean:.3} [{low:.3}, {high:.3}], n {n}");
+        }
+    }
+    println!(
+        "{shifted} of {} compared means shifted significantly (level {FALSE_ALARM_RATE} over all)",
+        rows.len()
+    );
+    shifted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(values: &[f64]) -> Numbers {
+        let by_seed = values.iter().enumerate().map(|(seed, &v)| (seed as u64, v)).collect();
+        [("cell metric".to_owned(), by_seed)].into()
+    }
+
+    #[test]
+    fn a_shift_of_every_seed_is_significant_and_scatter_is_not() {
+        let before = numbers(&[70.0, 72.0, 68.0, 71.0]);
+        assert_eq!(shifts(&before, &before), 0);
+        assert_eq!(shifts(&before, &numbers(&[72.1, 73.9, 70.0, 73.0])), 1);
+        assert_eq!(shifts(&before, &numbers(&[75.0, 69.0, 70.5, 69.0])), 0);
+        assert_eq!(shifts(&before, &numbers(&[80.0, 82.0])), 0, "two seeds show nothing");
+    }
+}
