@@ -10,14 +10,14 @@ CARGO = cargo
 OPTIONS = --profile $(PROFILE) --store $(STORE) --device $(DEVICE) \
     $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: reproduce test setup build smoke verify plan report readme crosscheck check ci clean help
+.PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz check ci clean help
 
 reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE)
 	@$(BGM) $(OPTIONS) reproduce --out $(OUT) $(if $(JOBS),--jobs $(JOBS))
 
 test: build ## every test, the planted regressions included
 	$(CARGO) test --release --no-fail-fast
-	$(CARGO) test --release --features planted-faults --test planted
+	$(CARGO) test --release --features planted-faults --test planted --test store_faults
 	@$(CARGO) build --release --quiet # the binary in its place is the one without faults again
 
 setup: ## libtorch into .torch/ (TORCH_PYTHON=... to use an installed PyTorch 2.11.0)
@@ -45,6 +45,13 @@ readme: build ## write the generated tables into README.md
 
 crosscheck: build ## replay traces and load weights in plain PyTorch (an environment of its own)
 	@./scripts/crosscheck.sh
+
+faults: setup ## more than a thousand faults of the disk, one at every operation of the store
+	BGM_FAULTS=all $(CARGO) test --release --features planted-faults --test store_faults -- --nocapture
+	@$(CARGO) build --release --quiet
+
+fuzz: ## ten million inputs to everything that reads files (needs no libtorch)
+	@./scripts/fuzz.sh
 
 check: setup ## formatting and lints
 	$(CARGO) fmt --check

@@ -78,14 +78,17 @@ impl OptimizerState {
     /// Takes over state that [`OptimizerState::state`] gave.
     ///
     /// # Errors
-    /// If a tensor is missing.
+    /// If a tensor is missing or of another shape.
     pub fn load(&mut self, state: &NamedTensors) -> Result<(), WeightsError> {
         let sides =
             [("first", &mut self.first), ("second", &mut self.second), ("step", &mut self.steps)];
         for (label, tensors) in sides {
             for (name, tensor) in self.names.iter().zip(tensors.iter_mut()) {
                 let name = format!("{label}/{name}");
-                let saved = state.get(&name).ok_or(WeightsError::Missing(name))?;
+                let saved = state.get(&name).ok_or(WeightsError::Missing(name.clone()))?;
+                if saved.size() != tensor.size() {
+                    return Err(WeightsError::Format(format!("tensor '{name}' has another shape")));
+                }
                 tensor.copy_(saved);
             }
         }

@@ -420,6 +420,134 @@ fn a_png_that_promises_a_huge_image_is_refused_before_it_is_allocated() {
     assert!(folders::decode_imagenet(&bytes).is_err());
 }
 
+/// CINIC-10 with this image among its first: what it became, or what was wrong with it.
+fn one_cinic_image(bytes: Vec<u8>) -> Result<Vec<u8>, DataError> {
+    let mut files = cinic_files();
+    files.iter_mut().find(|(path, _)| path == "train/cat/n2.png").unwrap().1 = bytes;
+    let root = TempDir::new().unwrap();
+    let info = cinic(&files, root.path())?;
+    let (train, _) = Catalog::new(root.path()).read(&info).unwrap();
+    // Class 3; files by name: cifar-1.png, then n2.png.
+    assert_eq!(train.labels[13], 3);
+    Ok(train.image(13).to_vec())
+}
+
+#[test]
+fn png_files_of_every_depth_become_eight_bits_and_three_channels() {
+    let planes = |rgb: [u8; 3]| rgb.iter().flat_map(|&v| [v; 1024]).collect::<Vec<u8>>();
+    // 16 bits a channel, big-endian in the file; the image library rounds v / 257.
+    let wide: Vec<u8> = [0x0a0au16, 0x8080, 0xffff].iter().flat_map(|v| v.to_ne_bytes()).collect();
+    let wide = png(32, 32, ExtendedColorType::Rgb16, &wide.repeat(1024));
+    assert_eq!(one_cinic_image(wide).unwrap(), planes([10, 128, 255]));
+    let grey = png(32, 32, ExtendedColorType::L16, &0x4040u16.to_ne_bytes().repeat(1024));
+    assert_eq!(one_cinic_image(grey).unwrap(), planes([64; 3]));
+    // Transparency is dropped, as PIL's convert("RGB") drops it.
+    let clear = png(32, 32, ExtendedColorType::Rgba8, &[1, 2, 3, 0].repeat(1024));
+    assert_eq!(one_cinic_image(clear).unwrap(), planes([1, 2, 3]));
+}
+
+#[test]
+fn a_png_that_ends_anywhere_is_refused() {
+    let whole = flat([9, 8, 7]);
+    // The last chunk (12 bytes) only says that this is the end: nothing is missing without it.
+    for length in 0..whole.len() - 16 {
+        assert!(folders::decode_cinic(&whole[..length]).is_err(), "{length} bytes");
+    }
+    for at in [0, 12, 20, 40, whole.len() - 20] {
+        let mut bad = whole.clone();
+        bad[at] ^= 0x55;
+        assert!(folders::decode_cinic(&bad).is_err(), "byte {at} changed");
+    }
+}
+
+/// Made with Pillow 12 (`Image.new(mode, (16, 16), colour)`), since the image library writes no such
+/// files: CMYK (10, 200, 60, 30), grey 77, and progressive RGB (200, 100, 50).
+const PILLOW: [(&str, &[u8], [u8; 3]); 3] = [
+    ("cmyk", include_bytes!("images/cmyk.jpg"), [216, 49, 172]),
+    ("grey", include_bytes!("images/grey.jpg"), [77; 3]),
+    ("progressive", include_bytes!("images/progressive.jpg"), [200, 100, 50]),
+];
+
+#[test]
+fn jpeg_files_of_every_kind_become_three_channels() {
+    for (name, bytes, colour) in PILLOW {
+        let image = folders::decode_imagenet(bytes).unwrap();
+        for (channel, expected) in colour.into_iter().enumerate() {
+            let value = image[channel * 224 * 224 + 25_000];
+            // The two libraries round CMYK differently.
+            assert!(value.abs_diff(expected) <= 3, "{name}, channel {channel}: {value}");
+        }
+    }
+}
+
+#[test]
+fn a_jpeg_that_ends_before_its_end_is_refused() {
+    let large = jpeg(64, 48, |x, y| [(4 * x) as u8, (5 * y) as u8, (x * y) as u8]);
+    for whole in PILLOW.iter().map(|(_, bytes, _)| *bytes).chain([&large[..]]) {
+        for length in 0..whole.len() - 1 {
+            let cut = folders::decode_imagenet(&whole[..length]);
+            assert!(cut.is_err(), "{length} of {} bytes", whole.len());
+        }
+        // Bytes after the end are no part of the image; some of ImageNet's files have them.
+        let longer = [whole, b"something else"].concat();
+        assert_eq!(folders::decode_imagenet(&longer), folders::decode_imagenet(whole));
+    }
+}
+
+#[test]
+fn a_jpeg_that_promises_a_huge_image_is_refused_before_it_is_allocated() {
+    let mut bytes = jpeg(16, 16, |_, _| [0; 3]);
+    let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    bytes[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xdc, 0xff, 0xdc]); // 65,500 x 65,500
+    let refused = folders::decode_imagenet(&bytes).unwrap_err();
+    assert!(refused.contains("65500x65500"), "{refused}");
+}
+
+#[test]
+fn what_is_no_image_of_imagenet_is_named() {
+    let root = TempDir::new().unwrap();
+    imagenet(root.path());
+    let info = DATASETS.iter().find(|info| info.format == Format::RestrictedImagenet).unwrap();
+    let name = format!("n{:08}", 151 * 7 + 1);
+    let dog = root.path().join("restricted-imagenet/train").join(&name);
+    // Passed over: neither ends in .JPEG; hidden.
+    fs::write(dog.join("README.txt"), b"text").unwrap();
+    fs::write(dog.join("._b.JPEG"), b"left by an archiver").unwrap();
+    let image = fs::read(dog.join("b.JPEG")).unwrap();
+    for (bytes, problem) in [
+        (b"text".to_vec(), "no readable image"),
+        (vec![], "no readable image"),
+        (image[..image.len() / 2].to_vec(), "image"),
+        (jpeg(1, 500, |_, _| [0; 3]), "too narrow"),
+    ] {
+        fs::write(dog.join("c.JPEG"), bytes).unwrap();
+        says(prepare(info, root.path(), &mut quiet), &[&name, "c.JPEG", problem]);
+        assert!(!root.path().join("restricted-imagenet/prepared/manifest.toml").exists());
+    }
+    fs::remove_file(dog.join("c.JPEG")).unwrap();
+    prepare(info, root.path(), &mut quiet).unwrap();
+}
+
+#[test]
+fn malformed_idx_files_are_named() {
+    let good = [&[0, 0, 8, 1, 0, 0, 0, 3][..], &[7, 8, 9]].concat();
+    assert_eq!(idx::parse(&good, 1), Ok((vec![3], vec![7, 8, 9])));
+    let refused = |bytes: &[u8]| idx::parse(bytes, 1).unwrap_err();
+    assert!(refused(&good[..10]).contains("promises [3] values but holds 2"));
+    assert!(refused(&[&good[..], &[1]].concat()).contains("holds 4"));
+    assert!(refused(&good[..7]).contains("truncated"));
+    assert!(refused(b"").contains("truncated"));
+    // Wrong magic, another type of value, another number of dimensions.
+    for (at, value) in [(0, 1), (1, 1), (2, 0x0d), (3, 3)] {
+        let mut bad = good.clone();
+        bad[at] = value;
+        assert!(refused(&bad).contains("magic number"), "{bad:?}");
+    }
+    let huge = [0, 0, 8, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+    assert!(idx::parse(&huge, 3).unwrap_err().contains("promises"));
+    assert!(refused(&[0, 0, 8, 1, 0, 0, 0, 0]).contains("empty"));
+}
+
 fn jpeg(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
     let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb(pixel(x, y)));
     let mut out = Vec::new();

@@ -164,6 +164,18 @@ fn a_pretraining_that_did_not_memorize_poisons_what_rests_on_it() {
 }
 
 #[test]
+fn a_run_that_diverged_poisons_what_rests_on_it() {
+    let status = |spec: &RunSpec| {
+        if spec.seed == 2 { Status::Diverged } else { Status::Finished }
+    };
+    let clean = results(&MadeUp::new(PAPER, 0.5), 8);
+    let runs = MadeUp { status: &status, ..MadeUp::new(PAPER, 0.5) };
+    let (verdict, reason, code) = judge("C1", &results(&runs, 8), Some(&blessed(&clean)));
+    assert_eq!((verdict, code), (Verdict::Inconclusive, exit::INCOMPLETE));
+    assert!(reason.contains("seed 2") && reason.contains("diverged"), "{reason}");
+}
+
+#[test]
 fn missing_runs_are_incomplete_and_never_success() {
     let clean = results(&MadeUp::new(PAPER, 0.5), 8);
     let missing = |spec: &RunSpec| spec.seed == 7;

@@ -10,7 +10,8 @@ use crate::store::paths;
 use crate::verify::exit;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,15 +24,25 @@ pub struct Job {
     pub measures: Vec<MeasureSpec>,
 }
 
-/// Reads what `bgm run` is to do: a job file, a spec file or a key.
+/// What stands in the place of a spec file for a job on standard input.
+const STDIN: &str = "-";
+
+/// Reads what `bgm run` is to do: a job on standard input, a spec file or a key.
 pub fn read_job(global: &Global, target: &str) -> Result<Job, CliFailure> {
-    if target.ends_with(".job.json") {
-        let text = std::fs::read_to_string(target)
-            .map_err(|e| CliFailure::Environment(format!("{target}: {e}")))?;
-        return serde_json::from_str(&text)
-            .map_err(|e| CliFailure::Usage(format!("{target}: {e}")));
+    if target != STDIN {
+        return Ok(Job { spec: session::find_spec(global, target)?, measures: Vec::new() });
     }
-    Ok(Job { spec: session::find_spec(global, target)?, measures: Vec::new() })
+    let job: Job = serde_json::from_reader(std::io::stdin().lock())
+        .map_err(|e| CliFailure::Usage(format!("job on standard input: {e}")))?;
+    job.spec.check().map_err(|e| CliFailure::Usage(format!("job on standard input: {e}")))?;
+    Ok(job)
+}
+
+/// This program, for another process of it. Not by its path: there may be another program by
+/// now, or none, while this one is still running.
+fn program() -> std::io::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.symlink_metadata().is_ok() { Ok(running) } else { std::env::current_exe() }
 }
 
 /// Starts a child for each run.
@@ -49,22 +60,25 @@ impl ChildExecutor<'_> {
         key: &Key,
         run: &PlannedRun,
     ) -> std::io::Result<(std::process::Child, PathBuf)> {
-        let (job, log) = (paths::job(&self.global.store, key), paths::log(&self.global.store, key));
+        let log = paths::log(&self.global.store, key, &std::process::id().to_string());
         std::fs::create_dir_all(self.global.store.join("logs"))?;
-        let content = Job { spec: run.spec.clone(), measures: run.measures.clone() };
-        std::fs::write(&job, serde_json::to_vec(&content)?)?;
-        let child = Command::new(std::env::current_exe()?)
-            .arg("run")
-            .arg(&job)
-            .arg("--progress-json")
+        let job = Job { spec: run.spec.clone(), measures: run.measures.clone() };
+        let mut child = Command::new(program()?)
+            .arg0("bgm")
+            .args(["run", STDIN, "--progress-json"])
             .args(["--store".as_ref(), self.global.store.as_os_str()])
             .args(["--data".as_ref(), self.global.data.as_os_str()])
             .args(["--device", &self.device])
             .env("OMP_NUM_THREADS", "1")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(&log)?)
+            // Further attempts write below the first.
+            .stderr(File::options().create(true).append(true).open(&log)?)
             .spawn()?;
+        if let Some(mut input) = child.stdin.take() {
+            // A child that is gone already says why by its status.
+            drop(input.write_all(&serde_json::to_vec(&job)?));
+        }
         Ok((child, log))
     }
 }
@@ -100,7 +114,6 @@ impl Executor for ChildExecutor<'_> {
         if status.success() {
             // Of no more use: the run is in its place. Left over, they would do no harm.
             drop(std::fs::remove_file(&log));
-            drop(std::fs::remove_file(paths::job(&self.global.store, key)));
             return Ok(());
         }
         if self.stop.load(Ordering::SeqCst) {

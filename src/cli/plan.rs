@@ -4,7 +4,8 @@ use super::Failure;
 use super::args::{Format, Global, Plan};
 use super::session::Session;
 use crate::experiments::cost;
-use crate::store::Lookup;
+use crate::experiments::space::{self, Space};
+use crate::store::{Lookup, disk};
 use crate::verify::exit;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
@@ -20,12 +21,18 @@ struct PlannedJson<'a> {
     /// What a stored run took.
     #[serde(skip_serializing_if = "Option::is_none")]
     measured_seconds: Option<f64>,
+    /// On the disk once it is finished.
+    estimated_bytes: u64,
 }
 
 #[derive(Serialize)]
 struct PlanJson<'a> {
     profile: &'a str,
     runs: Vec<PlannedJson<'a>>,
+    /// What the runs that are not stored will take of the disk at most, one job a core.
+    needed_bytes: u64,
+    /// What is free where the store is.
+    free_bytes: Option<u64>,
 }
 
 pub fn plan(global: &Global, options: &Plan) -> Result<u8, Failure> {
@@ -51,9 +58,18 @@ pub fn plan(global: &Global, options: &Plan) -> Result<u8, Failure> {
             needed_by: &run.needed_by,
             estimated_seconds: cost::seconds(&run.spec),
             measured_seconds,
+            estimated_bytes: Space::of(&run.spec).stored,
         }
     });
-    let plan = PlanJson { profile: &global.profile, runs: runs.collect() };
+    let open = session.plan.order.iter().filter(|k| !matches!(lookups[*k], Lookup::Stored(_)));
+    let open = open.map(|key| Space::of(&session.plan.runs[key].spec));
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let plan = PlanJson {
+        profile: &global.profile,
+        runs: runs.collect(),
+        needed_bytes: Space::together(open, jobs),
+        free_bytes: disk::free_bytes(session.store.root()),
+    };
     match options.format {
         Format::Json => {
             let text = serde_json::to_string_pretty(&plan)
@@ -68,7 +84,9 @@ pub fn plan(global: &Global, options: &Plan) -> Result<u8, Failure> {
 fn print_text(session: &Session, plan: &PlanJson<'_>) {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["run", "seed", "starts from", "status", "estimate", "measured", "needed by"]);
+    let heads =
+        ["run", "seed", "starts from", "status", "estimate", "measured", "disk", "needed by"];
+    table.set_header(heads);
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
     for (run, key) in plan.runs.iter().zip(&session.plan.order) {
         let parent = run.parents.first().map_or("random weights", |p| &p[..12]);
@@ -79,6 +97,7 @@ fn print_text(session: &Session, plan: &PlanJson<'_>) {
             Cell::new(run.status),
             right(format!("{:.0} s", run.estimated_seconds)),
             right(run.measured_seconds.map_or(String::new(), |s| format!("{s:.0} s"))),
+            right(space::words(run.estimated_bytes)),
             Cell::new(run.needed_by.join(", ")),
         ]);
     }
@@ -94,5 +113,12 @@ fn print_text(session: &Session, plan: &PlanJson<'_>) {
         plan.runs.len(),
         hours(&|_| true),
         hours(&|run| run.status != "stored").abs()
+    );
+    let whole = plan.runs.iter().map(|run| run.estimated_bytes).fold(0, u64::saturating_add);
+    let free = plan.free_bytes.map_or("an unknown amount".to_owned(), space::words);
+    println!(
+        "disk: estimated {} in all; at most {} while what is to do is done, {free} free",
+        space::words(whole),
+        space::words(plan.needed_bytes)
     );
 }

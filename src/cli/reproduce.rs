@@ -6,6 +6,7 @@ use super::progress::Progress;
 use super::session::{self, Session};
 use super::{Failure, report};
 use crate::experiments::cost;
+use crate::experiments::space::Space;
 use crate::schedule::{self, Outcome};
 use crate::spec::Key;
 use crate::store::Lookup;
@@ -82,6 +83,8 @@ fn execute(
     if jobs == 0 {
         return Err(Failure::Usage("--jobs 0: there must be at least one".to_owned()));
     }
+    let spaces = todo.iter().map(|key| Space::of(&session.plan.runs[key].spec));
+    session::check_space(&session.store, Space::together(spaces, jobs))?;
     let device = match device {
         tch::Device::Cuda(index) => format!("cuda:{index}"),
         _ => "cpu".to_owned(),

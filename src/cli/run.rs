@@ -3,8 +3,10 @@
 use super::args::{Global, Run};
 use super::{Failure, session};
 use crate::data::Catalog;
+use crate::experiments::KeyMaker;
+use crate::experiments::space::Space;
 use crate::schedule::worker::{self, Context, INTERRUPTED, Made};
-use crate::store::Store;
+use crate::store::{Store, lock};
 use crate::verify::exit;
 use std::io::Write;
 use std::sync::atomic::Ordering;
@@ -14,6 +16,14 @@ pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
     let job = super::child::read_job(global, &options.target)?;
     let device = session::device(global)?;
     let (store, catalog) = (Store::open(&global.store)?, Catalog::new(&global.data));
+    let mut keys = KeyMaker::new(&catalog);
+    let mut missing = Vec::new();
+    for spec in std::iter::successors(Some(&job.spec), |spec| spec.parent()) {
+        if !store.holds(&keys.key(spec)?) {
+            missing.push(Space::of(spec));
+        }
+    }
+    session::check_space(&store, Space::together(missing.into_iter(), 1))?;
     // A second signal ends the process at once, as one expects.
     let stop = || {
         if INTERRUPTED.swap(true, Ordering::SeqCst) {
@@ -36,7 +46,9 @@ pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
         commit: &session::commit(),
         checkpoint_every: Duration::try_from_secs_f64(options.checkpoint_seconds)
             .map_err(|e| Failure::Usage(format!("--checkpoint-seconds: {e}")))?,
+        lock_patience: lock::SILENCE,
         progress: &progress,
+        notice: &|text| eprintln!("bgm: {text}"),
     };
     let (key, made) = worker::run(&job.spec, &context)?;
     worker::measure(&key, &job.measures, &context)?;

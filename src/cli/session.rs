@@ -5,9 +5,9 @@ use super::args::Global;
 use crate::data::Catalog;
 use crate::experiments::aggregate::{RunRecord, Runs, aggregate};
 use crate::experiments::results::{ExperimentResult, Measured};
-use crate::experiments::{KeyMaker, Plan, Profile};
+use crate::experiments::{KeyMaker, Plan, Profile, space};
 use crate::spec::{Key, RunSpec};
-use crate::store::{Lookup, Store};
+use crate::store::{Lookup, Store, disk};
 use crate::torch::{self, Platform};
 use crate::verify::claims::Claims;
 use crate::verify::outcome::Verification;
@@ -72,6 +72,21 @@ impl Runs for StoredRuns<'_> {
                 None
             }
         }
+    }
+}
+
+/// Refuses to begin what there is no room for: a disk that fills up stops everything else
+/// that uses it, too.
+pub fn check_space(store: &Store, needed: u64) -> Result<(), Failure> {
+    match disk::free_bytes(store.root()) {
+        Some(free) if free < needed => Err(Failure::Environment(format!(
+            "{}: {} are free and about {} will be needed; make room, or choose another folder \
+             with --store",
+            store.root().display(),
+            space::words(free),
+            space::words(needed)
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Failure, session};
 use crate::data::Catalog;
 use crate::experiments::KeyMaker;
 use crate::schedule::worker::{self, Context, RunError};
-use crate::store::Store;
+use crate::store::{Store, lock};
 use crate::train::{Inputs, trace::trace as make};
 use crate::verify::exit;
 
@@ -22,7 +22,9 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
         device,
         commit: &session::commit(),
         checkpoint_every: worker::CHECKPOINT_EVERY,
+        lock_patience: lock::SILENCE,
         progress: &|_, _| {},
+        notice: &|text| eprintln!("bgm: {text}"),
     };
     let parent = match spec.parent() {
         Some(parent) => {

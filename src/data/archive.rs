@@ -186,7 +186,7 @@ impl Archive {
 }
 
 /// The path of an entry if it stays inside: no root, no drive, no `..`, nothing that is not UTF-8.
-fn plain_path(name: &str) -> Result<String, &'static str> {
+pub(super) fn plain_path(name: &str) -> Result<String, &'static str> {
     if name.contains(['\\', '\0', '\n', char::REPLACEMENT_CHARACTER]) || name.len() > 512 {
         return Err("has characters that no published file has in its name");
     }
@@ -195,7 +195,7 @@ fn plain_path(name: &str) -> Result<String, &'static str> {
         match part {
             Component::Normal(part) => parts.push(part.to_str().unwrap_or_default()),
             Component::CurDir => {}
-            _ => return Err("points outside the archive"),
+            _ => return Err("points outside of its folder"),
         }
     }
     if parts.len() > 8 {

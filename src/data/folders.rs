@@ -193,6 +193,9 @@ pub fn decode_cinic(bytes: &[u8]) -> Result<Vec<u8>, String> {
 pub fn decode_imagenet(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let reader = ImageReader::new(Cursor::new(bytes));
     let reader = reader.with_guessed_format().map_err(|e| e.to_string())?;
+    if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_ends(bytes) {
+        return Err("is no readable image: it ends too early".to_owned());
+    }
     let right = |width: u32, height: u32| {
         // Resizing enlarges the longer side too: a strip one pixel high would become huge.
         let (short, long) = (width.min(height).max(1), width.max(height));
@@ -210,6 +213,29 @@ pub fn decode_imagenet(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let side = IMAGENET_SHAPE.width as u32;
     let (left, top) = ((width - side) / 2, (height - side) / 2);
     Ok(planes(&image::imageops::crop_imm(&image, left, top, side, side).to_image()))
+}
+
+/// Whether a JPEG file has its end: the decoder fills in grey what is missing.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    // A marker is 0xff and a byte; in compressed data 0xff is followed by 0.
+    while let Some(at) = rest.windows(2).position(|p| p[0] == 0xff && !matches!(p[1], 0 | 0xff)) {
+        let marker = rest[at + 1];
+        rest = &rest[at + 2..];
+        match marker {
+            0xd9 => return true,
+            // Start of the image, restarts: they stand alone.
+            0x01 | 0xd0..=0xd8 => {}
+            _ => {
+                let [high, low, ..] = *rest else { return false };
+                let Some(after) = rest.get(usize::from(u16::from_be_bytes([high, low]))..) else {
+                    return false;
+                };
+                rest = after;
+            }
+        }
+    }
+    false
 }
 
 /// Decodes an image whose size `right` accepts; checks the size before anything is allocated.

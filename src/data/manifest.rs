@@ -1,6 +1,7 @@
 //! SHA-256 manifests: every data file is checked against one when it is loaded.
 
 use super::DataError;
+use super::archive::plain_path;
 use crate::spec::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -35,7 +36,20 @@ impl Manifest {
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let hint = "the folder of the data set is incomplete";
         let text = std::fs::read_to_string(path).map_err(|e| DataError::io(path, e, hint))?;
-        toml::from_str(&text).map_err(|e| DataError::format(path, e.to_string()))
+        Manifest::parse(&text).map_err(|problem| DataError::format(path, problem))
+    }
+
+    /// Reads the text of a manifest.
+    ///
+    /// # Errors
+    /// If it is malformed or names a file outside of its folder.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let manifest: Manifest = toml::from_str(text).map_err(|e| e.to_string())?;
+        for entry in &manifest.file {
+            plain_path(&entry.path)
+                .map_err(|problem| format!("names {:?}, which {problem}", entry.path))?;
+        }
+        Ok(manifest)
     }
 
     /// Lists `names` below `folder` with their sizes and hashes.

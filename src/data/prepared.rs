@@ -161,10 +161,17 @@ impl PreparedManifest {
         let text = std::fs::read_to_string(&path).map_err(|e| {
             DataError::io(&path, e, "prepare the data set first: `bgm data prepare`")
         })?;
-        let manifest: PreparedManifest =
-            toml::from_str(&text).map_err(|e| DataError::format(&path, e.to_string()))?;
+        PreparedManifest::parse(&text).map_err(|problem| DataError::format(&path, problem))
+    }
+
+    /// Reads the text of a manifest.
+    ///
+    /// # Errors
+    /// If it is malformed or names other files.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let manifest: PreparedManifest = toml::from_str(text).map_err(|e| e.to_string())?;
         if manifest.file.iter().map(|entry| &entry.path).ne(FILES) {
-            return Err(DataError::format(&path, format!("must name exactly {FILES:?}")));
+            return Err(format!("must name exactly {FILES:?}"));
         }
         Ok(manifest)
     }

@@ -5,8 +5,10 @@ pub mod aggregate;
 pub mod cost;
 mod declare;
 mod grid;
+mod measured;
 mod profile;
 pub mod results;
+pub mod space;
 mod template;
 
 pub use declare::{

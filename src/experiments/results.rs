@@ -1,10 +1,11 @@
 //! What came out of an experiment: raw values per seed, with the runs behind them. Tables,
 //! figures and verdicts are all made from this and from nothing else.
 
+pub use super::measured::Measured;
+
 use super::Experiment;
 use crate::spec::{Key, RunSpec};
 use crate::train::metrics::{Metrics, Status};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -38,17 +39,6 @@ impl RunResult {
             Some(format!("run {} (seed {}) {trouble}", run.key.short(), run.spec.seed))
         })
     }
-}
-
-/// What a measurement of a run's final weights gives.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Measured {
-    /// Named numbers.
-    pub values: BTreeMap<String, f64>,
-    /// Named rows of numbers, for figures.
-    #[serde(default)]
-    pub series: BTreeMap<String, Vec<f64>>,
 }
 
 /// One seed of one cell.

@@ -4,6 +4,7 @@ mod densenet;
 mod layers;
 mod mlp;
 mod resnet;
+pub mod tensors;
 mod vgg;
 pub mod weights;
 

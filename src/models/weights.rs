@@ -1,23 +1,13 @@
 //! Weights on disk: safetensors under the authors' `state_dict` names, sorted, so that
 //! PyTorch loads them with `strict=True`.
 
+pub use super::tensors::{METADATA, WeightsError, metadata};
+
 use super::Network;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use super::tensors::{self, Values};
+use safetensors::tensor::{Dtype, TensorView};
 use std::collections::{BTreeMap, HashMap};
 use tch::{Kind, Tensor};
-
-/// Weights that do not fit the network they are for, or that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum WeightsError {
-    #[error("not a readable safetensors file: {0}")]
-    Format(String),
-    #[error("tensor '{0}' is missing")]
-    Missing(String),
-    #[error("tensor '{name}' has shape {found:?} and type {dtype}, expected {expected:?} F32")]
-    Shape { name: String, found: Vec<usize>, dtype: String, expected: Vec<i64> },
-    #[error("tensor '{0}' does not belong to this network")]
-    Unexpected(String),
-}
 
 /// Names and tensors, sorted by name.
 pub type NamedTensors = BTreeMap<String, Tensor>;
@@ -63,7 +53,10 @@ pub fn load_state(network: &mut Network, state: &NamedTensors) -> Result<(), Wei
     for buffer in &network.buffers {
         let Some(layer) = buffer.name.strip_suffix(".running_mean") else { continue };
         let name = format!("{layer}.num_batches_tracked");
-        let count = state.get(&name).ok_or(WeightsError::Missing(name))?;
+        let count = state.get(&name).ok_or(WeightsError::Missing(name.clone()))?;
+        if !count.size().is_empty() {
+            return Err(WeightsError::Format(format!("tensor '{name}' is not a single number")));
+        }
         network.batches_tracked = count.int64_value(&[]);
         used += 1;
     }
@@ -74,9 +67,6 @@ pub fn load_state(network: &mut Network, state: &NamedTensors) -> Result<(), Wei
     let stranger = state.keys().find(|name| !known.contains(name)).cloned();
     Err(WeightsError::Unexpected(stranger.unwrap_or_default()))
 }
-
-/// Name of the one metadata entry that [`to_bytes`] writes.
-pub const METADATA: &str = "bgm";
 
 /// Serializes tensors (`f32` or `i64`), sorted by name. A single metadata entry, since the
 /// crate keeps several in a hash map, whose order would change the bytes.
@@ -117,34 +107,12 @@ fn raw(tensor: &Tensor) -> (Dtype, Vec<u8>) {
 /// # Errors
 /// If the bytes are no safetensors file or hold another type.
 pub fn from_bytes(bytes: &[u8]) -> Result<NamedTensors, WeightsError> {
-    let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
-    let mut tensors = NamedTensors::new();
-    for (name, view) in file.tensors() {
-        let shape: Vec<i64> = view.shape().iter().map(|&s| s as i64).collect();
-        let tensor = match view.dtype() {
-            Dtype::F32 => Tensor::from_slice(&values(view.data(), f32::from_le_bytes)),
-            Dtype::I64 => Tensor::from_slice(&values(view.data(), i64::from_le_bytes)),
-            other => {
-                return Err(WeightsError::Format(format!("tensor '{name}' has type {other:?}")));
-            }
+    let tensor = |read: tensors::FileTensor| {
+        let flat = match &read.values {
+            Values::F32(values) => Tensor::from_slice(values),
+            Values::I64(values) => Tensor::from_slice(values),
         };
-        tensors.insert(name, tensor.view(shape.as_slice()));
-    }
-    Ok(tensors)
-}
-
-fn values<const N: usize, T>(bytes: &[u8], read: fn([u8; N]) -> T) -> Vec<T> {
-    let array = |chunk: &[u8]| read(chunk.try_into().expect("chunks have N bytes"));
-    bytes.chunks_exact(N).map(array).collect()
-}
-
-/// The metadata entry of a file written by [`to_bytes`].
-///
-/// # Errors
-/// If the bytes are no safetensors file or carry no such entry.
-pub fn metadata(bytes: &[u8]) -> Result<String, WeightsError> {
-    let (_, header) =
-        SafeTensors::read_metadata(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
-    let entry = header.metadata().as_ref().and_then(|entries| entries.get(METADATA));
-    entry.cloned().ok_or_else(|| WeightsError::Format(format!("no metadata entry '{METADATA}'")))
+        (read.name, flat.view(read.shape.as_slice()))
+    };
+    Ok(tensors::parse(bytes)?.into_iter().map(tensor).collect())
 }

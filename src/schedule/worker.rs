@@ -5,7 +5,8 @@ use crate::experiments::{KeyMaker, PlanError};
 use crate::measure::{MeasureError, MeasureSpec, Subject};
 use crate::models::weights::{self, NamedTensors};
 use crate::spec::{Key, RunSpec, TRAINING_SEMANTICS};
-use crate::store::{Environment, Finished, Lookup, Store, StoreError, lock::Silence};
+use crate::store::lock::{LockGuard, Silence};
+use crate::store::{Environment, Finished, Lookup, Store, StoreError};
 use crate::torch;
 use crate::train::{self, Inputs, Observer, TrainError, source::Source};
 use std::collections::BTreeMap;
@@ -44,8 +45,12 @@ pub struct Context<'a> {
     pub commit: &'a str,
     /// How long unsaved work may grow before a checkpoint is written at the end of an epoch.
     pub checkpoint_every: Duration,
+    /// Silence after which a process of another machine that holds a run counts as dead.
+    pub lock_patience: Duration,
     /// Called after each epoch with (epoch, most epochs).
     pub progress: &'a dyn Fn(u32, u32),
+    /// Told in words of what was found damaged and is made again.
+    pub notice: &'a dyn Fn(&str),
 }
 
 /// How a run came to be in the store.
@@ -65,18 +70,38 @@ pub fn run(spec: &RunSpec, context: &Context<'_>) -> Result<(Key, Made), RunErro
         None => None,
     };
     let key = KeyMaker::new(context.catalog).key(spec).map_err(PlanError::from)?;
-    let mut silence = Silence::default();
-    loop {
-        if let Lookup::Stored(_) = context.store.look_up(&key, spec) {
-            return Ok((key, Made::Already));
+    if let Lookup::Stored(_) = context.store.look_up(&key, spec) {
+        // Clearing up may fail, on a store that is read-only for one: the run is there.
+        if context.store.left_over(&key)
+            && let Ok(Some(_guard)) = context.store.try_lock(&key, &mut Silence::default())
+        {
+            drop(context.store.tidy(&key));
         }
-        if let Some(_guard) = context.store.try_lock(&key, &mut silence)? {
-            // Somebody may have finished it between the look and the lock.
-            if let Lookup::Stored(_) = context.store.look_up(&key, spec) {
-                return Ok((key, Made::Already));
-            }
-            make(spec, &key, parent.as_ref(), context)?;
-            return Ok((key, Made::Now));
+        return Ok((key, Made::Already));
+    }
+    let _guard = lock(&key, context)?;
+    // Somebody may have finished it between the look and the lock.
+    match context.store.look_up(&key, spec) {
+        Lookup::Stored(_) => return Ok((key, Made::Already)),
+        Lookup::Damaged(problem) => {
+            let kept = context.store.root().join("damaged");
+            (context.notice)(&format!(
+                "{problem}; the run is made again, the damaged one is kept in {}",
+                kept.display()
+            ));
+        }
+        Lookup::Partial | Lookup::Missing => {}
+    }
+    make(spec, &key, parent.as_ref(), context)?;
+    Ok((key, Made::Now))
+}
+
+/// Waits until this process is the only one who works on a run.
+fn lock(key: &Key, context: &Context<'_>) -> Result<LockGuard, RunError> {
+    let mut silence = Silence::of(context.lock_patience);
+    loop {
+        if let Some(guard) = context.store.try_lock(key, &mut silence)? {
+            return Ok(guard);
         }
         if INTERRUPTED.load(Ordering::SeqCst) {
             return Err(TrainError::Interrupted(0).into());
@@ -91,13 +116,20 @@ pub fn run(spec: &RunSpec, context: &Context<'_>) -> Result<(Key, Made), RunErro
 /// If the run is not there, or a measurement does not fit it.
 pub fn measure(key: &Key, measures: &[MeasureSpec], context: &Context<'_>) -> Result<(), RunError> {
     let stored = context.store.read(key)?;
-    let missing = |m: &&MeasureSpec| {
-        // A damaged measurement is made again.
-        !matches!(context.store.measured(key, &m.id(), &stored.result_hash), Ok(Some(_)))
+    let missing = || -> Vec<&MeasureSpec> {
+        let kept = |m: &MeasureSpec| context.store.measured(key, &m.id(), &stored.result_hash);
+        measures.iter().filter(|m| !matches!(kept(m), Ok(Some(_)))).collect()
     };
-    let missing: Vec<&MeasureSpec> = measures.iter().filter(missing).collect();
-    if missing.is_empty() {
+    if missing().is_empty() {
         return Ok(());
+    }
+    let _guard = lock(key, context)?;
+    for measurement in measures {
+        // What is damaged is measured again.
+        let kept = context.store.measured(key, &measurement.id(), &stored.result_hash);
+        if let Err(problem) = kept {
+            (context.notice)(&problem.to_string());
+        }
     }
     torch::use_precision(stored.spec.precision, context.device).map_err(TrainError::from)?;
     let source = Source::open(&stored.spec, context.catalog).map_err(TrainError::from)?;
@@ -106,7 +138,7 @@ pub fn measure(key: &Key, measures: &[MeasureSpec], context: &Context<'_>) -> Re
     let (spec, device) = (&stored.spec, context.device);
     let kept = spec.train.snapshots.iter().map(|&epoch| Ok((epoch, stored.weights(Some(epoch))?)));
     let snapshots = kept.collect::<Result<BTreeMap<u32, NamedTensors>, StoreError>>()?;
-    for measurement in missing {
+    for measurement in missing() {
         let counterpart = match measurement.counterpart(spec) {
             Some(other) => {
                 let (key, _) = run(&other, context)?;
@@ -140,8 +172,16 @@ fn make(
         Some(parent) => Some(context.store.read(parent)?.weights(None)?),
         None => None,
     };
-    let sealed = context.store.begin(key, spec)?;
-    let checkpoint = sealed.as_deref().and_then(Store::unseal);
+    let anew = |problem: &dyn std::fmt::Display| {
+        (context.notice)(&format!("{problem}; the run is trained from its start"));
+    };
+    let checkpoint = match context.store.begin(key, spec) {
+        Err(problem @ StoreError::Damaged { .. }) => {
+            anew(&problem);
+            None
+        }
+        begun => begun?,
+    };
     let mut watch = Watch { key, context, saved: Instant::now(), snapshots: BTreeMap::new() };
     let inputs = |resume| Inputs {
         catalog: context.catalog,
@@ -150,12 +190,15 @@ fn make(
         resume,
         key: key.as_str(),
     };
-    let resumed = checkpoint.map(|bytes| (key.as_str(), bytes));
+    let resumed = checkpoint.as_deref().map(|bytes| (key.as_str(), bytes));
     // A run that keeps weights along the way starts over: a checkpoint does not hold them.
     let resumed = resumed.filter(|_| spec.train.snapshots.is_empty());
     let trained = match train::train(spec, &inputs(resumed), &mut watch) {
-        // A checkpoint of another version is of no use; the run is trained from its start.
-        Err(TrainError::Checkpoint(_)) => train::train(spec, &inputs(None), &mut watch),
+        // A checkpoint of another version is of no use.
+        Err(problem @ TrainError::Checkpoint(_)) => {
+            anew(&problem);
+            train::train(spec, &inputs(None), &mut watch)
+        }
         outcome => outcome,
     }?;
     let environment = Environment {

@@ -1,67 +1,119 @@
 //! The few file-system operations that the store is built on, each durable before it
-//! returns. Tests make any of them fail or stop the process.
+//! returns. Everything that the store changes goes through here, so that tests can make any
+//! operation fail, stop the process in the middle of it, or cut the power after it.
 
+#[cfg(feature = "planted-faults")]
+pub mod faults;
+
+use hooks::{before, bury, created, remembers, renaming, synced, synced_folder, write_all};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes a whole file and waits until it is on the disk.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    faults::before("create", path)?;
+    before("create", path)?;
     let mut file = File::create(path)?;
-    faults::before("write", path)?;
-    faults::write_all(&mut file, bytes, path)?;
-    faults::before("fsync", path)?;
-    file.sync_all()
+    created(path);
+    fill(&mut file, path, bytes)
 }
 
-/// Writes a file under another name first, so that readers see the old or the new one.
+/// Writes a file under another name first, so that readers see the old or the new one. Only
+/// one process at a time may replace a file: whoever holds the run's lock.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = with_suffix(path, &format!(".tmp-{}", std::process::id()));
+    let temporary = with_suffix(path, ".tmp");
     write(&temporary, bytes)?;
     rename(&temporary, path)
 }
 
-/// Renames a file or folder and waits until its parent folder knows.
+/// Makes a file that must not exist yet.
+pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    before("create", path)?;
+    let mut file = File::options().write(true).create_new(true).open(path)?;
+    created(path);
+    let filled = fill(&mut file, path, bytes);
+    if filled.is_err() {
+        // Half a file would keep others out. Should this fail too, they will see its age.
+        drop(remove_file(path));
+    }
+    filled
+}
+
+/// Writes over the first bytes of a file that exists.
+pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    before("overwrite", path)?;
+    let mut file = File::options().write(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn fill(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    before("write", path)?;
+    write_all(file, path, bytes)?;
+    before("fsync", path)?;
+    file.sync_all()?;
+    synced(path);
+    Ok(())
+}
+
+/// Renames a file or folder and waits until its parent folder knows. A file that is in the
+/// way is replaced, a folder is not.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    faults::before("rename", to)?;
+    before("rename", to)?;
+    renaming(from, to)?;
     fs::rename(from, to)?;
     sync_parent(to)
 }
 
 /// Makes a folder and those above it.
 pub fn create_dir_all(path: &Path) -> io::Result<()> {
-    faults::before("mkdir", path)?;
-    fs::create_dir_all(path)
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        create_dir_all(parent)?;
+    }
+    before("mkdir", path)?;
+    match fs::create_dir(path) {
+        Ok(()) => created(path),
+        // Another process was faster.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        Err(e) => return Err(e),
+    }
+    sync_parent(path)
+}
+
+/// Removes a file, if it is there.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    before("remove", path)?;
+    gone(if remembers() { bury(path) } else { fs::remove_file(path) })
 }
 
 /// Removes a folder with everything in it, if it is there.
 pub fn remove_dir_all(path: &Path) -> io::Result<()> {
-    faults::before("remove", path)?;
-    match fs::remove_dir_all(path) {
+    before("remove", path)?;
+    gone(if remembers() { bury(path) } else { fs::remove_dir_all(path) })
+}
+
+fn gone(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         outcome => outcome,
     }
 }
 
-/// Makes a file that must not exist yet.
-pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    faults::before("create", path)?;
-    let mut file = File::options().write(true).create_new(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
 /// Waits until the entries of a folder are on the disk.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
-    faults::before("fsync", path)?;
-    File::open(path)?.sync_all()
+    before("fsync", path)?;
+    File::open(path)?.sync_all()?;
+    synced_folder(path);
+    Ok(())
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
-        _ => Ok(()),
+        _ => sync_folder(Path::new(".")),
     }
 }
 
@@ -72,66 +124,57 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Bytes that may still be written where `path` is, or its nearest parent that exists;
+/// `None` if the system does not say.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let place = path.ancestors().find(|place| place.exists()).unwrap_or(Path::new("."));
+    let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
+    let found = rustix::fs::statvfs(place).ok()?;
+    found.f_bavail.checked_mul(found.f_frsize)
+}
+
+/// Which life of this process it is: tests let one process die and live again.
+pub fn incarnation() -> u64 {
+    hooks::incarnation()
+}
+
+#[cfg(feature = "planted-faults")]
+use faults as hooks;
+
+/// What a disk without planted faults does: nothing besides what it is asked for.
 #[cfg(not(feature = "planted-faults"))]
-mod faults {
+mod hooks {
+    use std::fs::File;
     use std::io::{self, Write};
     use std::path::Path;
 
-    #[inline(always)]
     pub fn before(_operation: &str, _path: &Path) -> io::Result<()> {
         Ok(())
     }
 
-    #[inline(always)]
-    pub fn write_all(file: &mut impl Write, bytes: &[u8], _path: &Path) -> io::Result<()> {
+    pub fn write_all(file: &mut File, _path: &Path, bytes: &[u8]) -> io::Result<()> {
         file.write_all(bytes)
     }
-}
 
-/// In a build with planted faults, the environment variable `BGM_DISK_FAULT=<kind>:<n>` makes
-/// the n-th operation (from 0) go wrong: `crash` ends the process before it, `torn` ends it
-/// in the middle of a write, `full` and `readonly` fail it and all later ones.
-#[cfg(feature = "planted-faults")]
-mod faults {
-    use std::io::{self, Write};
-    use std::path::Path;
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-
-    fn plan() -> Option<&'static (String, u64)> {
-        static PLAN: OnceLock<Option<(String, u64)>> = OnceLock::new();
-        PLAN.get_or_init(|| {
-            let text = std::env::var("BGM_DISK_FAULT").ok()?;
-            let (kind, at) = text.split_once(':')?;
-            Some((kind.to_owned(), at.parse().ok()?))
-        })
-        .as_ref()
+    pub fn renaming(_from: &Path, _to: &Path) -> io::Result<()> {
+        Ok(())
     }
 
-    pub fn before(_operation: &str, _path: &Path) -> io::Result<()> {
-        let now = COUNT.fetch_add(1, Ordering::SeqCst);
-        match plan() {
-            Some((kind, at)) if kind == "crash" && now == *at => std::process::abort(),
-            Some((kind, at)) if kind == "full" && now >= *at => {
-                Err(io::Error::from(io::ErrorKind::StorageFull))
-            }
-            Some((kind, at)) if kind == "readonly" && now >= *at => {
-                Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem))
-            }
-            _ => Ok(()),
-        }
+    pub fn created(_path: &Path) {}
+
+    pub fn synced(_path: &Path) {}
+
+    pub fn synced_folder(_path: &Path) {}
+
+    pub fn remembers() -> bool {
+        false
     }
 
-    pub fn write_all(file: &mut impl Write, bytes: &[u8], _path: &Path) -> io::Result<()> {
-        let now = COUNT.fetch_add(1, Ordering::SeqCst);
-        if let Some((kind, at)) = plan() {
-            if kind == "torn" && now >= *at {
-                file.write_all(&bytes[..bytes.len() / 2])?;
-                std::process::abort();
-            }
-        }
-        file.write_all(bytes)
+    pub fn bury(_path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub fn incarnation() -> u64 {
+        0
     }
 }

@@ -5,15 +5,18 @@ pub mod disk;
 pub mod lock;
 mod measured;
 pub mod paths;
+pub mod record;
+
+pub use record::Environment;
 
 use crate::models::weights::{self, NamedTensors};
-use crate::spec::{Key, RunSpec, TRAINING_SEMANTICS, hex};
-use crate::torch::Platform;
+use crate::spec::{Key, RunSpec, hex};
 use crate::train::metrics::Metrics;
-use serde::{Deserialize, Serialize};
+use record::{RunManifest, json, sha256};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// A store that cannot be read or written.
@@ -25,28 +28,6 @@ pub enum StoreError {
     Damaged { path: PathBuf, problem: String },
     #[error("run {0} is not in the store")]
     Absent(Key),
-}
-
-/// Where and by what a run was made. Recorded, never hashed into the result.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Environment {
-    pub platform: Platform,
-    /// Commit of the program, with `+` if files were changed; empty if unknown.
-    pub commit: String,
-    pub semantics: u32,
-    /// Seconds that the last process worked on it.
-    pub seconds: f64,
-}
-
-/// Hashes of a run's files.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RunManifest {
-    key: Key,
-    /// SHA-256 over weights, snapshots and metrics: what two runs of one spec must share.
-    result_hash: String,
-    files: BTreeMap<String, String>,
 }
 
 /// What the store knows of a key.
@@ -69,17 +50,22 @@ pub struct StoredRun {
     pub environment: Environment,
     pub result_hash: String,
     folder: PathBuf,
+    /// Hashes of its files.
+    files: BTreeMap<String, String>,
 }
 
 impl StoredRun {
     /// Final weights, or those after a kept epoch.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// If the file cannot be read, or is no longer what it was when the run was looked up.
     pub fn weights(&self, epoch: Option<u32>) -> Result<NamedTensors, StoreError> {
         let name = epoch.map_or_else(|| paths::WEIGHTS.to_owned(), paths::snapshot);
-        let path = self.folder.join(name);
-        let bytes = read(&path)?;
+        let path = self.folder.join(&name);
+        let bytes = read_up_to(&path, MOST_WEIGHTS)?;
+        if self.files.get(&name) != Some(&sha256(&bytes)) {
+            return Err(damaged(&path, DIFFERS));
+        }
         weights::from_bytes(&bytes).map_err(|e| damaged(&path, e.to_string()))
     }
 }
@@ -109,18 +95,43 @@ fn damaged(path: &Path, problem: impl Into<String>) -> StoreError {
     StoreError::Damaged { path: path.to_owned(), problem: problem.into() }
 }
 
+/// No text file of a store is longer: a bound on memory.
+const MOST_TEXT: u64 = 256 << 20;
+/// No weights are: four thousand million values.
+const MOST_WEIGHTS: u64 = 16 << 30;
+const DIFFERS: &str = "differs from its hash in manifest.json";
+
+/// Opens a plain file. A link may lead anywhere and a pipe may never end.
+fn open(path: &Path) -> Result<File, StoreError> {
+    let kind = std::fs::symlink_metadata(path).map_err(io_error(path))?.file_type();
+    if !kind.is_file() {
+        return Err(damaged(path, "is no plain file"));
+    }
+    File::open(path).map_err(io_error(path))
+}
+
+fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    let length = open(path)?.take(most + 1).read_to_end(&mut bytes).map_err(io_error(path))?;
+    if length as u64 > most {
+        return Err(damaged(path, format!("is longer than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    std::fs::read(path).map_err(io_error(path))
+    read_up_to(path, MOST_TEXT)
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(value).expect("plain structs are valid JSON");
-    text.push(b'\n');
-    text
+/// SHA-256 of a file, which is not held in memory.
+fn hash_file(path: &Path) -> Result<String, StoreError> {
+    let (mut file, mut hash, mut buffer) = (open(path)?, Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer).map_err(io_error(path))? {
+            0 => return Ok(hex(&hash.finalize())),
+            count => hash.update(&buffer[..count]),
+        }
+    }
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
@@ -143,9 +154,14 @@ impl Store {
         &self.root
     }
 
+    /// Whether there is a finished run, whole or damaged.
+    pub fn holds(&self, key: &Key) -> bool {
+        paths::run(&self.root, key).exists()
+    }
+
     /// Looks up a run whose spec must be `spec`.
     pub fn look_up(&self, key: &Key, spec: &RunSpec) -> Lookup {
-        if !paths::run(&self.root, key).exists() {
+        if !self.holds(key) {
             let begun = paths::checkpoint(&self.root, key).exists();
             return if begun { Lookup::Partial } else { Lookup::Missing };
         }
@@ -169,36 +185,31 @@ impl Store {
             return Err(StoreError::Absent(key.clone()));
         }
         let path = folder.join(paths::MANIFEST);
-        let manifest: RunManifest = parse(&path, &read(&path)?)?;
-        if manifest.key != *key {
-            return Err(damaged(&path, format!("belongs to run {}", manifest.key)));
-        }
-        let mut contents = BTreeMap::new();
+        let manifest = RunManifest::parse(&read(&path)?, key).map_err(|e| damaged(&path, e))?;
+        let mut texts = BTreeMap::new();
         for (name, expected) in &manifest.files {
             let path = folder.join(name);
-            if name.contains('/') {
-                return Err(damaged(&path, "is not a file of a run's own folder"));
+            let found = if name.ends_with(".json") {
+                let text = read(&path)?;
+                let found = sha256(&text);
+                texts.insert(name.as_str(), text);
+                found
+            } else {
+                hash_file(&path)?
+            };
+            if found != *expected {
+                return Err(damaged(&path, DIFFERS));
             }
-            let bytes = read(&path)?;
-            if sha256(&bytes) != *expected {
-                return Err(damaged(&path, "differs from its hash in manifest.json"));
-            }
-            contents.insert(name.as_str(), bytes);
         }
-        let part = |name: &str| {
-            contents.get(name).ok_or_else(|| damaged(&folder.join(name), "is not in manifest.json"))
-        };
-        if manifest.result_hash != result_hash(&manifest.files) {
-            return Err(damaged(&path, "result_hash does not fit the files"));
-        }
-        part(paths::WEIGHTS)?;
+        let text = |name: &str| texts.get(name).map(Vec::as_slice).unwrap_or_default();
         Ok(StoredRun {
             key: key.clone(),
-            spec: parse(&folder.join(paths::SPEC), part(paths::SPEC)?)?,
-            metrics: parse(&folder.join(paths::METRICS), part(paths::METRICS)?)?,
-            environment: parse(&folder.join(paths::ENVIRONMENT), part(paths::ENVIRONMENT)?)?,
+            spec: parse(&folder.join(paths::SPEC), text(paths::SPEC))?,
+            metrics: parse(&folder.join(paths::METRICS), text(paths::METRICS))?,
+            environment: parse(&folder.join(paths::ENVIRONMENT), text(paths::ENVIRONMENT))?,
             result_hash: manifest.result_hash,
             folder,
+            files: manifest.files,
         })
     }
 
@@ -228,11 +239,7 @@ impl Store {
             (paths::ENVIRONMENT.to_owned(), json(run.environment)),
         ];
         files.extend(run.snapshots.iter().map(|(&e, bytes)| (paths::snapshot(e), bytes.clone())));
-        let hashes: BTreeMap<String, String> =
-            files.iter().map(|(name, bytes)| (name.clone(), sha256(bytes))).collect();
-        let result_hash = result_hash(&hashes);
-        let manifest =
-            RunManifest { key: run.key.clone(), result_hash: result_hash.clone(), files: hashes };
+        let manifest = RunManifest::of(run.key, &files);
         files.push((paths::MANIFEST.to_owned(), json(&manifest)));
         let write_all = || -> io::Result<()> {
             disk::remove_dir_all(&staging)?;
@@ -248,7 +255,24 @@ impl Store {
             disk::remove_dir_all(&paths::partial(&self.root, run.key))
         };
         write_all().map_err(io_error(&staging))?;
-        Ok(result_hash)
+        Ok(manifest.result_hash)
+    }
+
+    /// Whether a run that is finished left something of its making behind: it was stopped
+    /// between the last two steps of [`Store::commit`].
+    pub fn left_over(&self, key: &Key) -> bool {
+        paths::partial(&self.root, key).exists() || paths::staging(&self.root, key).exists()
+    }
+
+    /// Removes that. The run's lock must be held.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn tidy(&self, key: &Key) -> Result<(), StoreError> {
+        for folder in [paths::partial(&self.root, key), paths::staging(&self.root, key)] {
+            disk::remove_dir_all(&folder).map_err(io_error(&folder))?;
+        }
+        Ok(())
     }
 
     /// Moves a damaged run out of the way, where it can be looked at.
@@ -265,7 +289,7 @@ impl Store {
     /// Begins or goes on with a run: its folder, and the checkpoint if there is one.
     ///
     /// # Errors
-    /// If the disk refuses.
+    /// If the disk refuses; [`StoreError::Damaged`] if only the checkpoint is of no use.
     pub fn begin(&self, key: &Key, spec: &RunSpec) -> Result<Option<Vec<u8>>, StoreError> {
         let folder = paths::partial(&self.root, key);
         let path = paths::partial_spec(&self.root, key);
@@ -274,11 +298,14 @@ impl Store {
             disk::replace(&path, &json(spec))
         };
         make().map_err(io_error(&path))?;
-        match std::fs::read(paths::checkpoint(&self.root, key)) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(io_error(&folder)(e)),
+        let path = paths::checkpoint(&self.root, key);
+        if !path.exists() {
+            return Ok(None);
         }
+        let mut bytes = read_up_to(&path, MOST_WEIGHTS)?;
+        let length = record::unseal(&bytes).map(<[u8]>::len);
+        bytes.truncate(length.ok_or_else(|| damaged(&path, "was cut off or changed"))?);
+        Ok(Some(bytes))
     }
 
     /// Saves the state of an unfinished run.
@@ -286,17 +313,8 @@ impl Store {
     /// # Errors
     /// If the disk refuses.
     pub fn checkpoint(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
-        // The trailing hash tells a checkpoint that was cut off or changed from a good one.
-        let mut sealed = bytes.to_vec();
-        sealed.extend_from_slice(&Sha256::digest(bytes));
         let path = paths::checkpoint(&self.root, key);
-        disk::replace(&path, &sealed).map_err(io_error(&path))
-    }
-
-    /// The checkpoint inside what [`Store::begin`] gave, if it is intact.
-    pub fn unseal(sealed: &[u8]) -> Option<&[u8]> {
-        let (bytes, seal) = sealed.split_at_checked(sealed.len().checked_sub(32)?)?;
-        (Sha256::digest(bytes).as_slice() == seal).then_some(bytes)
+        disk::replace(&path, &record::seal(bytes)).map_err(io_error(&path))
     }
 
     /// Tries once to become the only one who works on a run.
@@ -311,15 +329,4 @@ impl Store {
         let path = paths::lock(&self.root, key);
         lock::try_lock(&path, silence).map_err(io_error(&path))
     }
-}
-
-/// One hash for what must be the same whenever a spec is run again on the same platform.
-fn result_hash(files: &BTreeMap<String, String>) -> String {
-    let mut hash = Sha256::new();
-    hash.update(format!("semantics {TRAINING_SEMANTICS}\n"));
-    let same = |name: &str| name == paths::METRICS || name.ends_with(".safetensors");
-    for (name, sha256) in files.iter().filter(|(name, _)| same(name)) {
-        hash.update(format!("{name} {sha256}\n"));
-    }
-    hex(&hash.finalize())
 }

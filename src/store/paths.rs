@@ -10,9 +10,18 @@ pub const ENVIRONMENT: &str = "environment.json";
 pub const MANIFEST: &str = "manifest.json";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
+/// Files that every finished run has, besides its manifest.
+pub const OF_EVERY_RUN: [&str; 4] = [SPEC, METRICS, WEIGHTS, ENVIRONMENT];
+
 /// Weights kept after an epoch.
 pub fn snapshot(epoch: u32) -> String {
     format!("snapshot-{epoch:05}.safetensors")
+}
+
+/// Whether a file is called as [`snapshot`] calls one.
+pub fn is_snapshot(name: &str) -> bool {
+    let digits = name.strip_prefix("snapshot-").and_then(|n| n.strip_suffix(".safetensors"));
+    digits.is_some_and(|d| d.parse().is_ok_and(|epoch| snapshot(epoch) == name))
 }
 
 /// Folder of a finished run.
@@ -30,15 +39,11 @@ pub fn checkpoint(root: &Path, key: &Key) -> PathBuf {
     partial(root, key).join(CHECKPOINT)
 }
 
-/// What a run's process writes to standard error; kept only if it fails. Not in the folder of
-/// the unfinished run, which goes once it is finished: a measurement may fail after that.
-pub fn log(root: &Path, key: &Key) -> PathBuf {
-    root.join("logs").join(format!("{key}.txt"))
-}
-
-/// What a run's process is told to do.
-pub fn job(root: &Path, key: &Key) -> PathBuf {
-    root.join("logs").join(format!("{key}.job.json"))
+/// What a run's processes write to standard error; kept only if one fails. Not in the folder
+/// of the unfinished run, which goes once it is finished: a measurement may fail after that.
+/// `caller` tells apart those who ask for the same run at the same time.
+pub fn log(root: &Path, key: &Key, caller: &str) -> PathBuf {
+    root.join("logs").join(format!("{key}.{caller}.txt"))
 }
 
 /// Spec that an unfinished run was begun with.

@@ -1,8 +1,10 @@
 //! The one place that touches libtorch's global state, and the only `unsafe` code.
 
 mod ffi;
+mod platform;
 
 pub use ffi::{AdamMoments, adam_step, sgd_step};
+pub use platform::{Platform, Precision};
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -21,18 +23,6 @@ pub enum TorchError {
         "the spec asks for precision 'tf32', which only a GPU has: use --device cuda:0, or precision 'strict'"
     )]
     Precision,
-}
-
-/// How 32-bit matrix products and convolutions are computed on a GPU. Part of a run's spec:
-/// nothing chooses the fast kind silently.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// All bits of `f32`.
-    #[default]
-    Strict,
-    /// TensorFloat-32: 10 bits of mantissa in products, on Ampere and later.
-    Tf32,
 }
 
 /// Prepares libtorch for deterministic work in this process: one thread, no algorithm
@@ -101,17 +91,6 @@ fn driver_present() -> bool {
 fn load_cuda() -> Result<(), String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     LOADED.get_or_init(|| ffi::load_library("libtorch_cuda.so")).clone()
-}
-
-/// What bits depend on at determinism level D1: the same on two machines means that they
-/// give the same bits.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Platform {
-    /// Version of libtorch that tch was built against.
-    pub libtorch: String,
-    /// Processor (vendor, family, model, stepping and widest vector unit) or GPU.
-    pub device: String,
 }
 
 /// The platform that `device` gives runs on.

@@ -162,7 +162,13 @@ pub fn train(
     let rate_of =
         |state: &ScheduleState, epoch| state.rate(&train.schedule, train.learning_rate, epoch);
     if progress.evaluations.is_empty() {
-        progress.evaluations.push(evaluate(&network, 0, rate_of(&progress.schedule, 1)));
+        let first = evaluate(&network, 0, rate_of(&progress.schedule, 1));
+        if !first.is_finite() {
+            // Weights too large to compute with: there is nothing to train.
+            let metrics = Metrics { status: Status::Diverged, epochs: 0, evaluations: Vec::new() };
+            return Ok(Trained { metrics, network });
+        }
+        progress.evaluations.push(first);
     }
     let most = train.stop.max_epochs();
     let mut status = match train.stop {

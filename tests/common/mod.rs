@@ -59,6 +59,36 @@ pub fn small_chain() -> RunSpec {
     child
 }
 
+/// A fit of random labels on a few toy points, well under a tenth of a second.
+pub fn toy_run(epochs: u32) -> RunSpec {
+    RunSpec {
+        seed: 5,
+        data: DataSpec::Toy(ToySpec { points_per_class: 4, center: 0.2, std: 0.15, shift: 0.5 }),
+        network: NetworkSpec { arch: Arch::Mlp, width: 4, batch_norm: false },
+        start: Start::Random { scale: 1.0 },
+        train: TrainSpec {
+            corruption: Some(CorruptionSpec { replication: 1, zero_out: 0.0, ..corruption() }),
+            augmentation: None,
+            noise_copies: None,
+            batch_size: 4,
+            optimizer: Optimizer::Sgd { momentum: 0.9, weight_decay: 0.0 },
+            learning_rate: 0.01,
+            schedule: Schedule::Constant,
+            stop: Stop::Epochs(epochs),
+            evaluate_every: 2,
+            snapshots: Vec::new(),
+        },
+        precision: Precision::Strict,
+    }
+}
+
+/// True labels, from where [`toy_run`] ends; its number of epochs tells it from the other.
+pub fn toy_chain(parent: u32, child: u32) -> RunSpec {
+    let mut run = toy_run(child);
+    run.train.corruption = None;
+    RunSpec { start: Start::Run(Box::new(toy_run(parent))), ..run }
+}
+
 /// Runs so short that every machine gives nearly the same numbers, and that hold everything
 /// that training does: `guarded` picks the numbers. Weight decay is strong, so that it shows.
 pub fn short_runs() -> Vec<(&'static str, RunSpec)> {
@@ -122,6 +152,13 @@ impl Workplace {
         Workplace { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
+    /// In memory where there is such a place: for tests that wait for the disk all the time.
+    pub fn in_memory() -> Self {
+        let fast = Path::new("/dev/shm");
+        let folder = if fast.is_dir() { tempfile::tempdir_in(fast) } else { tempfile::tempdir() };
+        Workplace { folder: folder.expect("a temporary folder") }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -153,6 +190,19 @@ impl Workplace {
         let line = text(&output.stdout);
         let (key, hash) = line.trim().split_once(' ').expect("key and hash");
         (key.to_owned(), hash.to_owned())
+    }
+}
+
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 

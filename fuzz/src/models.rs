@@ -1,0 +1,4 @@
+//! Weights files.
+
+#[path = "../../src/models/tensors.rs"]
+pub mod tensors;

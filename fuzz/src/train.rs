@@ -1,0 +1,4 @@
+//! What a run reports of itself.
+
+#[path = "../../src/train/metrics.rs"]
+pub mod metrics;

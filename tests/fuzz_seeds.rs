@@ -1,0 +1,209 @@
+//! Replays the seeds of `fuzz/`, and every input that fuzzing ever found something with,
+//! through the same functions. `BGM_WRITE_SEEDS=1` writes the seeds that are made here.
+
+use bad_global_minima as parsers;
+
+#[path = "../fuzz/src/targets.rs"]
+mod targets;
+
+mod common;
+
+use bad_global_minima::data::archive::Archive;
+use bad_global_minima::data::catalog::DATASETS;
+use bad_global_minima::data::prepared::{HEADER_BYTES, Header};
+use bad_global_minima::data::stats::ChannelStats;
+use bad_global_minima::experiments::results::Measured;
+use bad_global_minima::spec::Key;
+use bad_global_minima::store::record::{self, MeasuredRecord, RunManifest};
+use bad_global_minima::train::metrics::{Evaluation, Metrics, Status};
+use common::{repository, small_chain, toy_chain};
+use proptest::prelude::*;
+use std::path::PathBuf;
+
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 9] = [
+    ("idx", targets::idx),
+    ("cifar", targets::cifar),
+    ("weights", targets::weights),
+    ("spec", targets::spec),
+    ("record", targets::record),
+    ("manifest", targets::manifest),
+    ("prepared", targets::prepared),
+    ("image", targets::image),
+    ("archive", targets::archive),
+];
+
+fn folder(kind: &str, target: &str) -> PathBuf {
+    repository().join("fuzz").join(kind).join(target)
+}
+
+#[test]
+fn seeds_and_what_was_found_pass() {
+    for (name, target) in TARGETS {
+        let mut count = 0;
+        for kind in ["seeds", "found"] {
+            for entry in std::fs::read_dir(folder(kind, name)).into_iter().flatten() {
+                target(&std::fs::read(entry.unwrap().path()).unwrap());
+                count += 1;
+            }
+        }
+        assert!(count > 0, "no seed for {name}: BGM_WRITE_SEEDS=1 makes them");
+        // Every file of nothing, of one byte, and of one byte many times.
+        target(&[]);
+        for byte in 0..=255 {
+            target(&[byte]);
+            target(&[byte; 40]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Every parser on its seeds with some bytes changed, cut out, doubled and cut off.
+    #[test]
+    fn changed_seeds_pass(
+        which in any::<prop::sample::Index>(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..4), 1..8),
+    ) {
+        let all = seeds();
+        for (name, target) in TARGETS {
+            let own: Vec<_> = all.iter().filter(|(of, _, _)| *of == name).collect();
+            let mut bytes = own[which.index(own.len())].2.clone();
+            for (at, value, change) in &changes {
+                if bytes.is_empty() {
+                    break;
+                }
+                let at = at.index(bytes.len());
+                match change {
+                    0 => bytes[at] = *value,
+                    1 => {
+                        bytes.remove(at);
+                    }
+                    2 => bytes.insert(at, *value),
+                    _ => bytes.truncate(at.max(bytes.len() / 2)),
+                }
+            }
+            target(&bytes);
+        }
+    }
+}
+
+/// A tar file with one entry.
+fn tar(name: &str, kind: tar::EntryType, bytes: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append(&header, bytes).unwrap();
+    tar.into_inner().unwrap()
+}
+
+fn png() -> Vec<u8> {
+    let mut out = Vec::new();
+    let encoder = image::codecs::png::PngEncoder::new(&mut out);
+    let pixels = [7, 8, 9].repeat(1024);
+    let color = image::ExtendedColorType::Rgb8;
+    image::ImageEncoder::write_image(encoder, &pixels, 32, 32, color).unwrap();
+    out
+}
+
+fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let manifest = |files: &[&str]| {
+        let key: Key = "ab".repeat(32).parse().unwrap();
+        let files: Vec<_> = files.iter().map(|name| ((*name).to_owned(), vec![1])).collect();
+        [&[0], &record::json(&RunManifest::of(&key, &files))[..]].concat()
+    };
+    let evaluation = Evaluation {
+        epoch: 1,
+        learning_rate: 0.1,
+        train_loss: 0.5,
+        train_accuracy: 90.0,
+        test_loss: 0.75,
+        test_accuracy: 80.0,
+        distance: 1.5,
+        distance_relative: 0.25,
+    };
+    let metrics = Metrics { status: Status::Finished, epochs: 1, evaluations: vec![evaluation] };
+    let mut measured = Measured::default();
+    measured.values.insert("norm".to_owned(), 1.25);
+    measured.series.insert("grid".to_owned(), vec![0.0, -1.5]);
+    let environment = r#"{"platform":{"libtorch":"2.11.0","device":"cpu"},"commit":"",
+        "semantics":1,"seconds":2.5}"#;
+    let shape = parsers::corrupt::ImageShape { channels: 1, height: 2, width: 2 };
+    let stats = ChannelStats { count: 4, sums: vec![8], squares: vec![16] };
+    let header = Header { shape, classes: 10, count: 1, stats }.to_bytes();
+    let length = (HEADER_BYTES as u64 + 5).to_le_bytes();
+    let tensor = |header: &str, data: &[u8]| {
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
+    };
+    let json = |spec: &parsers::spec::RunSpec| serde_json::to_vec(spec).unwrap();
+    let sources = ["spec.json", "metrics.json", "weights.safetensors", "environment.json"];
+    let with_snapshot = [&sources[..], &["snapshot-00002.safetensors"]].concat();
+    let cifar = DATASETS.iter().find_map(|info| info.archive);
+    let archive: Archive = cifar.expect("an archive");
+    let data = format!(
+        "source = \"{}\"\n[[file]]\npath = \"train.bgm\"\nbytes = 1\nsha256 = \"ab\"\n[[file]]\n\
+         path = \"test.bgm\"\nbytes = 1\nsha256 = \"cd\"\n",
+        archive.digest
+    );
+    let own = std::fs::read(repository().join("data/fashion-mnist-subset/manifest.toml")).unwrap();
+    vec![
+        ("idx", "images", vec![3, 0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4]),
+        ("idx", "labels", vec![1, 0, 0, 8, 1, 0, 0, 0, 2, 5, 6]),
+        ("cifar", "ten", vec![2, 1, 9]),
+        ("cifar", "hundred", vec![3, 2, 19, 99, 1]),
+        (
+            "weights",
+            "one",
+            tensor(r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, &[0; 8]),
+        ),
+        (
+            "weights",
+            "checkpoint",
+            tensor(
+                r#"{"__metadata__":{"bgm":"{}"},"n":{"dtype":"I64","shape":[],"data_offsets":[0,8]}}"#,
+                &[1; 8],
+            ),
+        ),
+        ("spec", "images", json(&small_chain())),
+        ("spec", "toy", json(&toy_chain(3, 4))),
+        ("record", "manifest", manifest(&sources)),
+        ("record", "snapshots", manifest(&with_snapshot)),
+        (
+            "record",
+            "measured",
+            [&[1], &record::json(&MeasuredRecord::of("ab", &measured))[..]].concat(),
+        ),
+        ("record", "environment", [&[2], environment.as_bytes()].concat()),
+        ("record", "metrics", [&[3], &record::json(&metrics)[..]].concat()),
+        ("record", "checkpoint", [&[4], &record::seal(b"state")[..]].concat()),
+        ("manifest", "subset", own),
+        ("manifest", "prepared", data.into_bytes()),
+        ("prepared", "one", [&length[..], &header[..80]].concat()),
+        ("image", "png", png()),
+        ("image", "cmyk", include_bytes!("images/cmyk.jpg").to_vec()),
+        ("image", "progressive", include_bytes!("images/progressive.jpg").to_vec()),
+        ("archive", "file", tar("top/file", tar::EntryType::Regular, b"content")),
+        ("archive", "up", tar("top/../../file", tar::EntryType::Regular, b"content")),
+        ("archive", "link", tar("top/link", tar::EntryType::Symlink, b"")),
+    ]
+}
+
+#[test]
+fn seeds_are_what_this_program_writes() {
+    for (target, name, bytes) in seeds() {
+        let path = folder("seeds", target).join(name);
+        if std::env::var_os("BGM_WRITE_SEEDS").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        // Every seed that is text, at least, must still be read: an old one tests little.
+        let found = std::fs::read(&path).unwrap_or_default();
+        assert_eq!(found, bytes, "{}: BGM_WRITE_SEEDS=1 writes it", path.display());
+    }
+}
