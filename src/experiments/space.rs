@@ -145,7 +145,7 @@ impl Space {
         let evaluations = 2 + u64::from(train.stop.max_epochs() / train.evaluate_every.max(1));
         let text = RECORDS + EVALUATION * evaluations;
         let moments = match train.optimizer {
-            Optimizer::Sgd { momentum, .. } if momentum == 0.0 => 0,
+            Optimizer::Sgd { momentum: 0.0, .. } => 0,
             Optimizer::Sgd { .. } => 1,
             Optimizer::Adam { .. } => 2,
         };
