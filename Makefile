@@ -10,7 +10,7 @@ CARGO = cargo
 OPTIONS = --profile $(PROFILE) --store $(STORE) --device $(DEVICE) \
     $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz check ci clean help
+.PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz check check-report ci clean help
 
 reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE)
 	@$(BGM) $(OPTIONS) reproduce --out $(OUT) $(if $(JOBS),--jobs $(JOBS))
@@ -46,6 +46,9 @@ readme: build ## write the generated tables into README.md
 crosscheck: build ## replay traces and load weights in plain PyTorch (an environment of its own)
 	@./scripts/crosscheck.sh
 
+check-report: ## the smoke profile's report in headless Chromium (after `make smoke`)
+	@./scripts/check-report.sh
+
 faults: setup ## more than a thousand faults of the disk, one at every operation of the store
 	BGM_FAULTS=all $(CARGO) test --release --features planted-faults --test store_faults -- --nocapture
 	@$(CARGO) build --release --quiet
@@ -57,10 +60,10 @@ check: setup ## formatting and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets --quiet -- -D warnings
 
-ci: check test smoke ## what .ci/run does
+ci: check test smoke check-report ## what .ci/run does
 
 clean: ## everything that was made, libtorch included; not the stored runs
 	rm -rf target reproduction .torch .venv .libtorch .setup-stamp .crosscheck
 
 help:
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes every parser for a number of executions each: FUZZ_RUNS (default 1,200,000), only
+# Fuzzes every parser for a number of executions each: FUZZ_RUNS (default 1,400,000), only
 # the targets of FUZZ_TARGETS if given. What is found is written to fuzz/artifacts/. A summary
 # (executions, coverage) ends in fuzz/corpus/summary.txt.
 #
@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-runs=${FUZZ_RUNS:-1200000}
+runs=${FUZZ_RUNS:-1400000}
 targets=${FUZZ_TARGETS:-$(ls fuzz/fuzz_targets | sed 's/\.rs$//')}
 sanitizer=${FUZZ_SANITIZER:-none}
 export RUSTC_BOOTSTRAP=1
