@@ -23,7 +23,12 @@ export const claims = (page, verification) =>
       const row = rows.find((r) => r.querySelector("th[scope=row]")?.textContent === claim.id);
       const text = plain(row?.textContent ?? "");
       if (!row) problems.push(`claims: ${claim.id} has no row`);
-      for (const part of [claim.verdict, plain(claim.statement), plain(claim.reason)]) {
+      const shown = plain(row?.querySelector(".verdict")?.textContent ?? "");
+      // The blessed verdict stands in the same row and must not be taken for this one.
+      if (row && shown.split(" ").at(-1) !== claim.verdict) {
+        problems.push(`claims: ${claim.id} shows "${shown}", not "${claim.verdict}"`);
+      }
+      for (const part of [plain(claim.statement), plain(claim.reason)]) {
         if (row && !text.includes(part)) problems.push(`claims: ${claim.id} does not say "${part}"`);
       }
       const details = document.getElementById(`claim-${claim.id}`);

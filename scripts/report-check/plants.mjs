@@ -31,7 +31,7 @@ export const plants = [
   {
     name: "a missing claim",
     finds: "claims:",
-    change: (html) => html.replace(/<tr>\s*<th scope="row"><a href="#claim-[\s\S]*?<\/tr>/, ""),
+    change: (html) => html.replace(/<tr[^>]*>\s*<th[^>]*><a href="#claim-[\s\S]*?<\/tr>/, ""),
   },
   {
     name: "another verdict",
