@@ -49,8 +49,8 @@ async function problems(browser, folder, verification, out) {
   add(await claims(desktop, verification));
   add(await numbers(desktop));
   add(await provenance(desktop));
-  add(await links(desktop));
   if (out) await look(desktop, join(out, "desktop"));
+  add(await links(desktop));
   add(await accessibility(desktop, "desktop"));
   const phone = await open({ viewport: PHONE, isMobile: true, hasTouch: true, deviceScaleFactor: 2 });
   add(await layout(phone, PHONE.width));
