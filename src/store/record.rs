@@ -42,7 +42,8 @@ impl RunManifest {
     /// Reads the manifest of the run `key`.
     ///
     /// # Errors
-    /// If it belongs to another run, names a file that no run has, or lacks one that each has.
+    /// If it belongs to another run, names a file that no run has, lacks one that each has, or
+    /// differs from the text that [`json`] writes.
     pub fn parse(bytes: &[u8], key: &Key) -> Result<RunManifest, String> {
         let manifest: RunManifest = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         if manifest.key != *key {
@@ -58,6 +59,10 @@ impl RunManifest {
         }
         if manifest.result_hash != result_hash(&manifest.files) {
             return Err("has a result_hash that does not fit its files".to_owned());
+        }
+        // No hash covers the manifest itself: a byte more or less shows here.
+        if json(&manifest) != bytes {
+            return Err("is not the text that was written".to_owned());
         }
         Ok(manifest)
     }
