@@ -91,7 +91,7 @@ impl Children {
 fn terminate(pid: u32) {
     if let Ok(pid) = i32::try_from(pid) {
         // One that is gone already needs no signal.
-        drop(kill(Pid::from_raw(pid), Signal::SIGTERM));
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
     }
 }
 

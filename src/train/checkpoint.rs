@@ -52,6 +52,12 @@ impl Progress {
         }
     }
 
+    /// The same in the middle of the next epoch.
+    #[must_use]
+    pub fn within(&self, position: Position) -> Progress {
+        Progress { position: Some(position), ..self.clone() }
+    }
+
     /// Reads where a checkpoint is, without its tensors.
     ///
     /// # Errors

@@ -328,8 +328,7 @@ fn train_epoch(
     let ranges = pass.ranges(spec.train.batch_size as usize);
     for (range, batch) in ranges.zip(0..batches).skip(done as usize) {
         observer.step(Place { epoch, batches: batch, of: batches }, &|| {
-            let position = Some(totals.position(batch));
-            checkpoint::save(network, optimizer, &Progress { position, ..progress.clone() })
+            checkpoint::save(network, optimizer, &progress.within(totals.position(batch)))
         })?;
         let (inputs, labels) = pass.batch(range);
         let (logits, _) = step(network, optimizer, (&inputs, &labels), rate)?;
