@@ -166,7 +166,8 @@ fn what_is_missing_is_brought_and_what_is_there_is_left() {
     // Into a store that is not there yet, from two at once.
     let (ours, theirs) = (two.ours.to_str().unwrap(), two.theirs.to_str().unwrap());
     let third = two.place.path("third");
-    let output = two.place.bgm(&["store", "merge", ours, theirs, "--into", third.to_str().unwrap()]);
+    let output =
+        two.place.bgm(&["store", "merge", ours, theirs, "--into", third.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(names(&third), names(&two.ours));
 }
@@ -200,16 +201,17 @@ fn two_results_for_one_run_are_named_and_both_stay() {
     // The rest was merged; what was measured of the other result was not.
     store.read(&two.keys[2]).unwrap();
     assert_eq!(store.measured(&two.keys[1], MEASURED, &ours.result_hash).unwrap(), None);
-    assert_eq!(Store::open(&two.theirs).unwrap().read(&two.keys[1]).unwrap().metrics, theirs.metrics);
+    assert_eq!(
+        Store::open(&two.theirs).unwrap().read(&two.keys[1]).unwrap().metrics,
+        theirs.metrics
+    );
 }
 
 #[test]
 fn two_values_of_a_measurement_are_named_and_both_stay() {
     let two = Two::new();
     measure(&two.ours, &two.keys[1], 1.5);
-    let file = |root: &Path| {
-        paths::measurement(root, &two.keys[1], MEASURED).display().to_string()
-    };
+    let file = |root: &Path| paths::measurement(root, &two.keys[1], MEASURED).display().to_string();
     two.check(1, &["measurement", &file(&two.ours), &file(&two.theirs), "neither was changed"]);
     let store = Store::open(&two.ours).unwrap();
     let hash = store.read(&two.keys[1]).unwrap().result_hash;
@@ -250,8 +252,7 @@ fn a_merge_that_is_broken_off_leaves_nothing_half_done() {
         asked.set(asked.get() + 1);
         asked.get() > limit.get()
     };
-    let options =
-        Options { lock_patience: Duration::ZERO, stop: &stop, progress: &|_, _| {} };
+    let options = Options { lock_patience: Duration::ZERO, stop: &stop, progress: &|_, _| {} };
     let whole = Two::new();
     let merge = |two: &Two| {
         asked.set(0);
@@ -290,8 +291,7 @@ fn a_run_that_somebody_works_on_is_left_for_later_with_its_checkpoint() {
     std::fs::create_dir_all(&partial).unwrap();
     std::fs::write(paths::checkpoint(&two.ours, &two.keys[2]), b"of some use").unwrap();
     let held = store.try_lock(&two.keys[2], &mut Silence::default()).unwrap().expect("a lock");
-    let options =
-        Options { lock_patience: Duration::ZERO, stop: &|| false, progress: &|_, _| {} };
+    let options = Options { lock_patience: Duration::ZERO, stop: &|| false, progress: &|_, _| {} };
     let theirs = Store::existing(&two.theirs).unwrap();
     let merged = store.merge(&theirs, &options).unwrap();
     assert_eq!(merged.busy.into_iter().collect::<Vec<_>>(), [two.keys[2].clone()]);

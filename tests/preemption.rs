@@ -193,8 +193,10 @@ fn every_measurement_can_be_broken_off() {
 fn one_long_epoch() -> RunSpec {
     let mut spec = small_chain();
     spec.start = Start::Random { scale: 1.0 };
-    spec.train.corruption =
-        Some(bad_global_minima::corrupt::CorruptionSpec { replication: 40, ..common::corruption() });
+    spec.train.corruption = Some(bad_global_minima::corrupt::CorruptionSpec {
+        replication: 40,
+        ..common::corruption()
+    });
     spec.train.schedule = Schedule::Constant;
     spec.train.learning_rate = 0.01;
     spec.train.stop = Stop::Epochs(2);
@@ -386,7 +388,15 @@ fn reproduce_passes_a_signal_on_and_loses_nothing() {
         let (tables, out) = (tables_of(place), place.path("out"));
         let (tables, out) = (tables.to_str().unwrap(), out.to_str().unwrap());
         let mut command = place.command(&[
-            "--tables", tables, "--profile", "tiny", "reproduce", "--jobs", "2", "--out", out,
+            "--tables",
+            tables,
+            "--profile",
+            "tiny",
+            "reproduce",
+            "--jobs",
+            "2",
+            "--out",
+            out,
         ]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command

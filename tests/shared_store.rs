@@ -113,7 +113,8 @@ fn a_lock_of_another_machine_is_waited_for_while_it_beats_and_no_longer() {
         std::thread::sleep(patience / 4);
     }
     std::thread::sleep(patience);
-    let guard = try_lock(&path, &mut silence, &Holder::me()).unwrap().expect("nobody lives there any more");
+    let guard =
+        try_lock(&path, &mut silence, &Holder::me()).unwrap().expect("nobody lives there any more");
     let own: Holder = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     assert_eq!(own, Holder::me());
     drop(guard);

@@ -175,6 +175,9 @@ impl Executor for ChildExecutor<'_> {
             return Ok(());
         }
         if self.children.is_stopping() {
+            if status.code() == Some(i32::from(exit::INTERRUPTED)) {
+                drop(std::fs::remove_file(&log));
+            }
             return Err(Failure::Interrupted);
         }
         let mut failed_on = self.failed_on.lock().unwrap_or_else(PoisonError::into_inner);

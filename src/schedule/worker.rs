@@ -87,12 +87,7 @@ pub fn run(spec: &RunSpec, context: &Context<'_>) -> Result<(Key, Made), RunErro
     };
     let key = KeyMaker::new(context.catalog).key(spec).map_err(PlanError::from)?;
     if let Lookup::Stored(_) = context.store.look_up(&key, spec) {
-        // Clearing up may fail, on a store that is read-only for one: the run is there.
-        if context.store.left_over(&key)
-            && let Ok(Some(_guard)) = context.store.try_lock(&key, &mut Silence::default())
-        {
-            drop(context.store.tidy(&key));
-        }
+        context.store.clear_up(&key);
         return Ok((key, Made::Already));
     }
     // A damaged run that was there before anybody is waited for is not what is waited for.
@@ -269,8 +264,11 @@ fn make(
         snapshots: &watch.snapshots,
         environment: &environment,
     };
-    saving(|| context.store.commit(&run))?;
-    Ok(())
+    match saving(|| context.store.commit(&run)) {
+        // Whoever works on it now may have cleared this process's folder away.
+        Err(_) if guard.is_lost_now() => Err(TrainError::TakenOver.into()),
+        outcome => Ok(outcome.map(drop)?),
+    }
 }
 
 /// Weights that a run kept up to its checkpoint: without them it cannot go on.

@@ -1,5 +1,6 @@
 //! How a run comes to its place: all of it or nothing, whoever else tries the same.
 
+use super::lock::Silence;
 use super::record::{RunManifest, json};
 use super::{Finished, Store, StoreError, disk, io_error, paths};
 use crate::models::weights;
@@ -94,13 +95,19 @@ impl Store {
         }
     }
 
-    /// Whether a run that is finished left something of its making behind: it was stopped
-    /// between the last two steps of [`Store::commit`].
-    pub fn left_over(&self, key: &Key) -> bool {
-        paths::partial(&self.root, key).exists()
+    /// Clears up what the making of a finished run left behind, if there is something: it was
+    /// stopped in one of its last steps. That may fail, on a store that is read-only for one:
+    /// the run is there.
+    pub fn clear_up(&self, key: &Key) {
+        let left = [paths::partial(&self.root, key), paths::lock(&self.root, key)];
+        if left.iter().any(|path| path.exists())
+            && let Ok(Some(_guard)) = self.try_lock(key, &mut Silence::default())
+        {
+            drop(self.tidy(key));
+        }
     }
 
-    /// Removes that. The run's lock must be held.
+    /// Removes everything of an unfinished run. Its lock must be held.
     ///
     /// # Errors
     /// If the disk refuses.

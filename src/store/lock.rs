@@ -50,9 +50,15 @@ pub struct LockGuard {
 }
 
 impl LockGuard {
-    /// Whether somebody took this process for dead and has the lock now.
+    /// Whether somebody took this process for dead and has the lock now, as of the last
+    /// heartbeat.
     pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::SeqCst)
+    }
+
+    /// The same as of now.
+    pub fn is_lost_now(&self) -> bool {
+        self.is_lost() || self.me.holds(&self.path) == Some(false)
     }
 }
 

@@ -101,6 +101,7 @@ impl Store {
     ) -> Result<(), MergeError> {
         let key = &run.key;
         if self.merge_is_done(from, run) {
+            self.clear_up(key);
             merged.same += 1;
             return Ok(());
         }
@@ -121,7 +122,10 @@ impl Store {
             std::thread::sleep(LOCK_POLL);
         };
         match self.read(key) {
-            Ok(here) if here.result_hash == run.result_hash => merged.same += 1,
+            Ok(here) if here.result_hash == run.result_hash => {
+                self.tidy(key)?;
+                merged.same += 1;
+            }
             Ok(here) => {
                 merged.conflicts.push(conflict(&here, run));
                 return Ok(());
