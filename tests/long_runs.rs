@@ -10,28 +10,13 @@ use bad_global_minima::spec::{Arch, NetworkSpec, RunSpec, Start};
 use bad_global_minima::store::Store;
 use bad_global_minima::store::lock::Holder;
 use bad_global_minima::train::metrics::Status;
-use common::{Workplace, copy_folder, repository, text, toy_chain, toy_run};
-use std::path::{Path, PathBuf};
+use common::{Workplace, longer_tables, repository, text, toy_chain, toy_run};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// The tiny profile, with runs of about a second.
-fn tables(place: &Workplace) -> PathBuf {
-    let tables = place.path("paper_tables");
-    copy_folder(&repository().join("paper_tables"), &tables);
-    std::fs::copy(repository().join("tests/tiny/tiny.toml"), tables.join("tiny.toml")).unwrap();
-    let profile = std::fs::read_to_string(repository().join("tests/tiny/profile.toml")).unwrap();
-    let longer = profile
-        .replace("epochs = 5", "epochs = 6000\nlearning_rate = 1e-9")
-        .replace("epochs = 4", "epochs = 8000")
-        .replace("evaluate_every = 2", "evaluate_every = 1000");
-    assert_ne!(profile, longer);
-    std::fs::write(tables.join("profiles/tiny.toml"), longer).unwrap();
-    tables
-}
-
 fn reproduce(place: &Workplace, program: &Path) -> Command {
-    let (tables, out) = (tables(place), place.path("out"));
+    let (tables, out) = (longer_tables(place), place.path("out"));
     let mut command = Command::new(program);
     command
         .current_dir(repository())
@@ -207,7 +192,7 @@ fn estimates_of_disk_use_are_near() {
     let (found, estimated) = (sizes.sum::<u64>(), Space::of(&spec).stored);
     assert!(found <= estimated && estimated < found + 30_000, "{found} bytes, not {estimated}");
 
-    let tables = tables(&place);
+    let tables = longer_tables(&place);
     let plan = |format: &str| {
         let tables = tables.to_str().unwrap();
         let arguments = ["--tables", tables, "--profile", "tiny", "plan", "--format", format];

@@ -212,7 +212,7 @@ fn hessian_products_are_finite_differences_of_a_gradient_made_by_hand() {
     let parameters = net.trainable();
     let direction: Vec<Tensor> = parameters.iter().map(|p| (p.detach() * 3.0).cos()).collect();
     let data = [(inputs.shallow_clone(), labels.shallow_clone())];
-    let product = sharpness::hessian_times(&net, &data, &direction);
+    let product = sharpness::hessian_times(&net, &data, &direction, &|| false).unwrap();
     let flat = |tensors: &[Tensor]| tensors.iter().flat_map(values).collect::<Vec<f64>>();
     let (at, along) = (flat(&parameters), flat(&direction));
     let xs: Vec<Vec<f64>> = values(&inputs).chunks(3).map(<[f64]>::to_vec).collect();
@@ -257,6 +257,7 @@ fn the_largest_eigenvalue_of_a_small_hessian() {
         device: Device::Cpu,
         snapshots: &none,
         counterpart: None,
+        stop: &|| false,
     };
     let found = sharpness::measure(&subject, 200, 20).unwrap().values["hessian_max"];
     // The whole Hessian, a column for each parameter, and its eigenvalues.
@@ -277,7 +278,8 @@ fn the_largest_eigenvalue_of_a_small_hessian() {
         }
         unit = Tensor::zeros([0], (Kind::Float, Device::Cpu));
         drop(unit);
-        let product = sharpness::hessian_times(&net, std::slice::from_ref(&data), &split);
+        let product =
+            sharpness::hessian_times(&net, std::slice::from_ref(&data), &split, &|| false).unwrap();
         let flat: Vec<Tensor> = product.iter().map(|t| t.contiguous().view([-1])).collect();
         columns.push(Tensor::cat(&flat, 0));
     }
@@ -292,10 +294,13 @@ fn the_largest_eigenvalue_of_a_small_hessian() {
 fn coherence_of_equal_and_of_single_examples() {
     let net = network(Arch::Mlp, 4, Signature { input: [3, 1, 1], outputs: 3 });
     let (x, y) = batch([1, 3, 1, 1], 3);
-    close(coherence::coherence(&net, &[(x.shallow_clone(), y.shallow_clone())]), 1.0);
+    close(
+        coherence::coherence(&net, &[(x.shallow_clone(), y.shallow_clone())], &|| false).unwrap(),
+        1.0,
+    );
     // Five times the same example: the gradients agree entirely.
     let five = (x.repeat([5, 1, 1, 1]), y.repeat([5]));
-    close(coherence::coherence(&net, &[five]), 5.0);
+    close(coherence::coherence(&net, &[five], &|| false).unwrap(), 5.0);
     // By the definition, from the gradients themselves.
     let (x, y) = batch([4, 3, 1, 1], 3);
     let gradients: Vec<Vec<f64>> = (0..4)
@@ -311,7 +316,7 @@ fn coherence_of_equal_and_of_single_examples() {
         .map(|k| gradients.iter().map(|g| g[k]).sum::<f64>() / 4.0)
         .collect();
     let expected = 4.0 * length(&mean) / (gradients.iter().map(|g| length(g)).sum::<f64>() / 4.0);
-    close(coherence::coherence(&net, &[(x, y)]), expected);
+    close(coherence::coherence(&net, &[(x, y)], &|| false).unwrap(), expected);
 }
 
 #[test]
@@ -372,6 +377,7 @@ fn fgsm_on_a_linear_model_in_closed_form() {
         device: Device::Cpu,
         snapshots: &none,
         counterpart: None,
+        stop: &|| false,
     };
     let method = AttackMethod::Fgsm;
     let measured = attack::measure(&subject, method, &[f64::from(epsilon)], 200).unwrap();

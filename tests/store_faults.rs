@@ -15,6 +15,8 @@ use bad_global_minima::rng::{Purpose, Stream};
 use bad_global_minima::schedule::worker::{self, Context};
 use bad_global_minima::spec::{Key, RunSpec};
 use bad_global_minima::store::disk::faults::{self, Crashed, Kind};
+use bad_global_minima::store::lock::CLAIMS;
+use bad_global_minima::store::merge::Options;
 use bad_global_minima::store::{Lookup, Store};
 use bad_global_minima::torch;
 use bad_global_minima::train::metrics::Metrics;
@@ -74,7 +76,7 @@ enum End {
 fn work(truth: &Truth, root: &Path) -> (End, String, BTreeSet<u32>) {
     let (said, trained) = (RefCell::new(String::new()), RefCell::new(BTreeSet::new()));
     let catalog = Catalog::new(repository().join("data"));
-    let outcome = catch_unwind(AssertUnwindSafe(|| -> Result<(), String> {
+    let (end, problem) = ended(|| {
         let store = Store::open(root).map_err(|e| e.to_string())?;
         let context = Context {
             store: &store,
@@ -88,17 +90,33 @@ fn work(truth: &Truth, root: &Path) -> (End, String, BTreeSet<u32>) {
         };
         let (key, _) = worker::run(&truth.specs[2], &context).map_err(|e| e.to_string())?;
         worker::measure(&key, &MEASURES, &context).map_err(|e| e.to_string())
-    }));
-    let end = match outcome {
-        Ok(Ok(())) => End::Done,
-        Ok(Err(problem)) => {
-            said.borrow_mut().push_str(&problem);
-            End::Refused
-        }
-        Err(panic) if panic.is::<Crashed>() => End::Crashed,
-        Err(panic) => std::panic::resume_unwind(panic),
-    };
+    });
+    said.borrow_mut().push_str(&problem);
     (end, said.into_inner(), trained.into_inner())
+}
+
+/// Does something that a fault may strike; what it said if it was refused.
+fn ended(work: impl FnOnce() -> Result<(), String>) -> (End, String) {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => (End::Done, String::new()),
+        Ok(Err(problem)) => (End::Refused, problem),
+        Err(panic) if panic.is::<Crashed>() => (End::Crashed, String::new()),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Brings everything into a store from one that has it.
+fn merge(truth: &Truth, root: &Path) -> (End, String) {
+    ended(|| {
+        let (store, from) = (Store::open(root), Store::existing(&truth.after));
+        let (store, from) = (store.map_err(|e| e.to_string())?, from.map_err(|e| e.to_string())?);
+        let options =
+            Options { lock_patience: Duration::ZERO, stop: &|| false, progress: &|_, _| {} };
+        let merged = store.merge(&from, &options).map_err(|e| e.to_string())?;
+        assert!(merged.conflicts.is_empty() && merged.damaged.is_empty(), "{merged:?}");
+        assert!(merged.busy.is_empty(), "{merged:?}");
+        Ok(())
+    })
 }
 
 impl Truth {
@@ -106,7 +124,8 @@ impl Truth {
         torch::initialize().unwrap();
         let place = Workplace::in_memory();
         let [old, parent, child] = EPOCHS;
-        let specs = [toy_run(old), toy_run(parent), toy_chain(parent, child)];
+        let mut specs = [toy_run(old), toy_run(parent), toy_chain(parent, child)];
+        specs[2].train.snapshots = vec![2];
         let catalog = Catalog::new(repository().join("data"));
         let keys = specs.each_ref().map(|s| KeyMaker::new(&catalog).key(s).unwrap());
         let (before, after, grave) =
@@ -169,6 +188,9 @@ impl Truth {
                         (&self.runs[index].0, &self.runs[index].1)
                     );
                     run.weights(None).expect("weights that can be read");
+                    for &epoch in &run.spec.train.snapshots {
+                        run.weights(Some(epoch)).expect("kept weights that can be read");
+                    }
                     there[index] = true;
                 }
                 Lookup::Missing | Lookup::Partial => {}
@@ -190,6 +212,11 @@ impl Truth {
             [1, 2].into_iter().filter(missing).map(|i| EPOCHS[i]).collect();
         // A run whose last checkpoint was its last epoch has nothing left to report.
         assert!(trained.is_subset(&expected), "{trained:?} of {expected:?}");
+        self.nothing_is_left(root);
+    }
+
+    /// Everything is there, and nothing else.
+    fn nothing_is_left(&self, root: &Path) {
         assert_eq!(self.inspect(root, &[]), ([true; 3], true));
         let names = |root: &Path| -> BTreeSet<String> {
             let entries = std::fs::read_dir(root).unwrap();
@@ -197,6 +224,9 @@ impl Truth {
         };
         let mut left = names(root);
         left.remove("damaged");
+        if left.remove(CLAIMS) {
+            assert_eq!(names(&root.join(CLAIMS)), BTreeSet::new(), "claims are left");
+        }
         assert_eq!(left, names(&self.after), "something was left behind");
         let kept = format!("measured/{}", self.keys[2]);
         assert_eq!(names(&root.join(&kept)), names(&self.after.join(&kept)));
@@ -290,6 +320,63 @@ fn a_fault_at_every_operation() {
     if everything() {
         assert!(table.0.values().sum::<usize>() >= 1000, "too few for the claim in the README");
     }
+}
+
+#[test]
+fn a_fault_at_every_operation_of_a_merge() {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let truth = Truth::new();
+    let mut table = Table::default();
+    let damaged = with_damage(&truth);
+    for (label, from, allowed) in
+        [("merge", &truth.before, &[][..]), ("merge over damage", &damaged, &[2][..])]
+    {
+        let root = truth.place.path("merged");
+        copy_folder(from, &root);
+        faults::arm(None, &truth.grave);
+        assert_eq!(merge(&truth, &root), (End::Done, String::new()));
+        let operations = faults::seen().0;
+        truth.nothing_is_left(&root);
+        std::fs::remove_dir_all(&root).unwrap();
+        assert!(operations > 15, "only {operations} operations");
+        for kind in Kind::ALL {
+            for at in (0..operations).step_by(stride(5)) {
+                copy_folder(from, &root);
+                faults::arm(Some((kind, at)), &truth.grave);
+                let (end, said) = merge(&truth, &root);
+                let struck = faults::seen().1;
+                match end {
+                    End::Done => {}
+                    End::Refused => {
+                        assert!(!kind.kills() && struck, "{kind:?} at {at}: {said}");
+                        assert!(said.contains("store") || said.contains("space"), "{said}");
+                    }
+                    End::Crashed => assert!(kind.kills() && struck),
+                }
+                let there = truth.inspect(&root, allowed);
+                assert!(there.0[0], "{kind:?} at {at} lost a finished run");
+                if end == End::Done {
+                    assert_eq!(there, ([true; 3], true), "{kind:?} at {at}: done, but not there");
+                }
+                table.count(format!("{label}, {kind:?}"), end);
+                // The same command again, or the work itself.
+                if at % 2 == 0 {
+                    assert_eq!(
+                        merge(&truth, &root),
+                        (End::Done, String::new()),
+                        "{kind:?} at {at}"
+                    );
+                    truth.nothing_is_left(&root);
+                } else {
+                    truth.goes_on(&root, there.0);
+                }
+                std::fs::remove_dir_all(&root).unwrap();
+                std::fs::remove_dir_all(&truth.grave).unwrap();
+                std::fs::create_dir_all(&truth.grave).unwrap();
+            }
+        }
+    }
+    table.print("every operation of a merge");
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 /// Reproduces and verifies "Bad Global Minima Exist and SGD Can Reach Them" (NeurIPS 2020).
 ///
-/// Exit codes: 0 all as blessed; 1 a number outside tolerance or a verdict other than the
-/// blessed one; 2 usage or an invalid spec; 3 incomplete (runs missing, not memorized, too
-/// few seeds); 4 environment or data (missing libtorch, damaged files); 70 an internal error, worth another try; 75 interrupted, call
-/// again to go on.
+/// Exit codes: 0 all as blessed; 1 a number outside tolerance, a verdict other than the
+/// blessed one, or two results for one run; 2 usage or an invalid spec; 3 incomplete (runs
+/// missing, not memorized, too few seeds); 4 environment or data (missing libtorch, damaged
+/// files); 70 an internal error, worth another try; 75 interrupted, call again to go on.
 #[derive(Debug, Parser)]
 #[command(name = "bgm", version)]
 pub struct Arguments {
@@ -41,7 +41,7 @@ pub struct Global {
     /// Seeds 0 to N-1 instead of the profile's.
     #[arg(long, global = true, value_name = "N")]
     pub seeds: Option<u32>,
-    /// auto, cpu, cuda:0, ...
+    /// auto, cpu, cuda:0, ... or cuda:all (reproduce: every GPU of the machine).
     #[arg(long, global = true, default_value = "auto")]
     pub device: String,
     /// Say nothing but results and errors.
@@ -67,6 +67,8 @@ pub enum Command {
     Diff(Diff),
     /// Data sets: list, check, subset.
     Data(Data),
+    /// Stores of finished runs: merge.
+    Store(Store),
     /// The exact batches, learning rates, losses and weights of a run's first steps, for
     /// another implementation to replay.
     Trace(Trace),
@@ -76,7 +78,8 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Reproduce {
-    /// Runs side by side, one thread each; default: one a core.
+    /// Runs side by side, one thread each; default: one a core. With --device cuda:all: runs
+    /// side by side on each GPU; default: one.
     #[arg(long)]
     pub jobs: Option<usize>,
     /// Where tables, figures and the report go.
@@ -103,7 +106,8 @@ pub struct Plan {
 pub struct Run {
     /// A run key (or its first digits) of any profile or of the store, or a spec file.
     pub target: String,
-    /// Save a checkpoint at the end of an epoch once this many seconds of work are unsaved.
+    /// Save a checkpoint once this many seconds of work are unsaved, but never for more than
+    /// a hundredth of the time; 0: at every step.
     #[arg(long, default_value_t = 5.0)]
     pub checkpoint_seconds: f64,
     /// Print progress as lines of JSON on standard output.
@@ -187,6 +191,31 @@ pub enum DataCommand {
         seed: u64,
         /// Folder to write to.
         out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Store {
+    #[command(subcommand)]
+    pub command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Bring the finished runs of other stores, and their measurements, into this one.
+    ///
+    /// Every file is checked against its hash on the way; what is there already is left alone.
+    /// Exit codes: 0 all is there; 1 a run (or a measurement) is in both stores with different
+    /// results, which are named and left as they are; 3 runs are being worked on by other
+    /// processes, call again; 4 damaged runs, which are named and left. Of several, 1 comes
+    /// before 4 before 3. Everything else is merged in any case.
+    Merge {
+        /// Folders of stores to take from; nothing in them is changed.
+        #[arg(required = true)]
+        from: Vec<PathBuf>,
+        /// Store to bring them into, instead of --store.
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
     },
 }
 

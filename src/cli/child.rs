@@ -4,17 +4,22 @@ use super::args::Global;
 use super::{Failure as CliFailure, session};
 use crate::experiments::PlannedRun;
 use crate::measure::MeasureSpec;
+use crate::schedule::devices::Devices;
 use crate::schedule::{Executor, Failure};
 use crate::spec::{Key, RunSpec};
 use crate::store::paths;
 use crate::verify::exit;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// A run and what it is measured for, as handed to a child.
 #[derive(Serialize, Deserialize)]
@@ -45,13 +50,59 @@ fn program() -> std::io::Result<PathBuf> {
     if running.symlink_metadata().is_ok() { Ok(running) } else { std::env::current_exe() }
 }
 
+/// The children that run, and whether they are to end.
+pub struct Children {
+    stop: AtomicBool,
+    running: Mutex<BTreeSet<u32>>,
+}
+
+impl Children {
+    pub const fn new() -> Children {
+        Children { stop: AtomicBool::new(false), running: Mutex::new(BTreeSet::new()) }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Asks every child to save and end. They may not have got the signal that this process
+    /// got: it may have been sent to this process alone.
+    pub fn stop(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stop.store(true, Ordering::SeqCst);
+        running.iter().for_each(|&pid| terminate(pid));
+    }
+
+    /// Takes note of a child, which must not have been waited for.
+    fn begun(&self, pid: u32) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.insert(pid);
+        if self.is_stopping() {
+            terminate(pid);
+        }
+    }
+
+    /// A child ends; to be called before it is waited for, since its id may come again then.
+    fn ends(&self, pid: u32) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+    }
+}
+
+fn terminate(pid: u32) {
+    if let Ok(pid) = i32::try_from(pid) {
+        // One that is gone already needs no signal.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+}
+
 /// Starts a child for each run.
 pub struct ChildExecutor<'a> {
     pub global: &'a Global,
-    /// Resolved once, so that children do not choose for themselves.
-    pub device: String,
-    /// Set when the user wants to stop.
-    pub stop: &'a AtomicBool,
+    /// Chosen here, so that children do not choose for themselves.
+    pub devices: Devices,
+    pub children: &'a Children,
+    /// Where a run failed: it is tried again elsewhere, if there is another device.
+    pub failed_on: Mutex<BTreeMap<Key, String>>,
 }
 
 impl ChildExecutor<'_> {
@@ -59,6 +110,7 @@ impl ChildExecutor<'_> {
         &self,
         key: &Key,
         run: &PlannedRun,
+        device: &str,
     ) -> std::io::Result<(std::process::Child, PathBuf)> {
         let log = paths::log(&self.global.store, key, &std::process::id().to_string());
         std::fs::create_dir_all(self.global.store.join("logs"))?;
@@ -68,7 +120,7 @@ impl ChildExecutor<'_> {
             .args(["run", STDIN, "--progress-json"])
             .args(["--store".as_ref(), self.global.store.as_os_str()])
             .args(["--data".as_ref(), self.global.data.as_os_str()])
-            .args(["--device", &self.device])
+            .args(["--device", device])
             .env("OMP_NUM_THREADS", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -97,12 +149,17 @@ impl Executor for ChildExecutor<'_> {
         run: &PlannedRun,
         progress: &dyn Fn(u32, u32),
     ) -> Result<(), Failure> {
-        if self.stop.load(Ordering::SeqCst) {
+        let failed = |map: &Mutex<BTreeMap<Key, String>>| {
+            map.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        };
+        let place = self.devices.take(failed(&self.failed_on).as_deref());
+        if self.children.is_stopping() {
             return Err(Failure::Interrupted);
         }
-        let spawned = self.start(key, run);
+        let spawned = self.start(key, run, place.device());
         let (mut child, log) =
             spawned.map_err(|e| Failure::Permanent(format!("cannot start: {e}")))?;
+        self.children.begun(child.id());
         if let Some(out) = child.stdout.take() {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
                 if let Ok(Line { epoch, most }) = serde_json::from_str(&line) {
@@ -110,15 +167,21 @@ impl Executor for ChildExecutor<'_> {
                 }
             }
         }
+        self.children.ends(child.id());
         let status = child.wait().map_err(|e| Failure::Transient(e.to_string()))?;
         if status.success() {
             // Of no more use: the run is in its place. Left over, they would do no harm.
             drop(std::fs::remove_file(&log));
             return Ok(());
         }
-        if self.stop.load(Ordering::SeqCst) {
+        if self.children.is_stopping() {
+            if status.code() == Some(i32::from(exit::INTERRUPTED)) {
+                drop(std::fs::remove_file(&log));
+            }
             return Err(Failure::Interrupted);
         }
+        let mut failed_on = self.failed_on.lock().unwrap_or_else(PoisonError::into_inner);
+        failed_on.insert(key.clone(), place.device().to_owned());
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         let last = text.lines().last().unwrap_or("no message").to_owned();
         let why = format!("{status}: {last} (log: {})", log.display());

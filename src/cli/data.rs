@@ -1,7 +1,7 @@
 //! `bgm data`: what there is, whether it is whole, and small parts of it.
 
-use super::Failure;
 use super::args::{Data, DataCommand, Global};
+use super::{Failure, signals};
 use crate::data::catalog::DATASETS;
 use crate::data::fetch::{self, FetchOptions};
 use crate::data::progress::Progress;
@@ -15,10 +15,9 @@ use std::time::{Duration, Instant};
 /// How often a line of progress is written.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Lets Ctrl-C stop the work where it can be gone on with.
+/// Lets signals stop the work where it can be gone on with.
 fn watch_signals() -> Result<(), Failure> {
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst))
-        .map_err(|e| Failure::Environment(format!("signals: {e}")))
+    signals::set(&INTERRUPTED)
 }
 
 /// Writes a line now and then, and breaks off once the user wants to stop.

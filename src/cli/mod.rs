@@ -13,6 +13,8 @@ mod report;
 mod reproduce;
 mod run;
 mod session;
+mod signals;
+mod store;
 mod trace;
 mod verify;
 
@@ -20,6 +22,7 @@ use crate::data::DataError;
 use crate::experiments::{PlanError, ProfileError};
 use crate::schedule::worker::RunError;
 use crate::store::StoreError;
+use crate::store::merge::MergeError;
 use crate::torch::TorchError;
 use crate::train::TrainError;
 use crate::verify::exit;
@@ -38,6 +41,8 @@ enum Failure {
     Data(#[from] DataError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Merge(#[from] MergeError),
     #[error(transparent)]
     Torch(#[from] TorchError),
     #[error(transparent)]
@@ -73,7 +78,12 @@ impl Failure {
             Failure::Plan(e) => plan_code(e),
             Failure::Data(e) => data_code(e),
             Failure::Profile(_) | Failure::Usage(_) => exit::USAGE,
-            Failure::Run(RunError::Train(TrainError::Interrupted(_))) => exit::INTERRUPTED,
+            Failure::Run(RunError::Train(TrainError::Interrupted(_)) | RunError::Interrupted) => {
+                exit::INTERRUPTED
+            }
+            Failure::Torch(TorchError::Several) => exit::USAGE,
+            Failure::Merge(MergeError::Stopped) => exit::INTERRUPTED,
+            Failure::Merge(MergeError::Itself(_)) => exit::USAGE,
             Failure::Run(RunError::Train(TrainError::Data(e))) => data_code(e),
             Failure::Run(RunError::Plan(e)) => plan_code(e),
             Failure::Run(RunError::Measure(_)) => exit::USAGE,
@@ -81,6 +91,7 @@ impl Failure {
             Failure::Reference(ReferenceError::Format { .. }) => exit::USAGE,
             Failure::Run(_)
             | Failure::Store(_)
+            | Failure::Merge(_)
             | Failure::Torch(_)
             | Failure::Reference(_)
             | Failure::Environment(_) => exit::ENVIRONMENT,
@@ -123,6 +134,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Bless(options) => bless::bless(global, options),
         Command::Diff(options) => diff::diff(global, options),
         Command::Data(options) => data::data(global, options),
+        Command::Store(options) => store::store(global, options),
         Command::Trace(options) => trace::trace(global, options),
         Command::Doctor => doctor::doctor(global),
     }

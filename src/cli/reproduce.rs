@@ -1,28 +1,39 @@
 //! `bgm reproduce`: run what is missing, verify, report.
 
 use super::args::{Global, Reproduce};
-use super::child::ChildExecutor;
+use super::child::{ChildExecutor, Children};
 use super::progress::Progress;
 use super::session::{self, Session};
-use super::{Failure, report};
+use super::{Failure, report, signals};
 use crate::experiments::cost;
 use crate::experiments::space::Space;
+use crate::schedule::devices::Devices;
 use crate::schedule::{self, Outcome};
 use crate::spec::Key;
 use crate::store::Lookup;
+use crate::torch;
 use crate::verify::exit;
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set by Ctrl-C.
-static STOP: AtomicBool = AtomicBool::new(false);
+static CHILDREN: Children = Children::new();
+/// Whether runs are being made. Whatever else this program does loses nothing by ending.
+static RUNNING: AtomicBool = AtomicBool::new(false);
 
 pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, Failure> {
+    // First of all: a signal may come at any time, and no thread may be there before.
+    signals::watch(|| {
+        if !RUNNING.load(Ordering::SeqCst) {
+            signals::end();
+        }
+        CHILDREN.stop();
+    })?;
     let session = Session::open(global)?;
-    let device = session::device(global)?;
+    let devices = session::devices(global)?;
     let todo = todo(global, &session)?;
     if !todo.is_empty() {
-        let outcome = execute(global, options, &session, &todo, device)?;
+        let outcome = execute(global, options, &session, &todo, &devices)?;
         if outcome.interrupted {
             eprintln!("bgm: interrupted; nothing is lost, the same command goes on from here");
             return Ok(exit::INTERRUPTED);
@@ -69,37 +80,47 @@ fn execute(
     options: &Reproduce,
     session: &Session,
     todo: &BTreeSet<Key>,
-    device: tch::Device,
+    devices: &[tch::Device],
 ) -> Result<Outcome, Failure> {
-    ctrlc::set_handler(|| {
-        // The children get the signal too; a second one ends everything at once.
-        if STOP.swap(true, Ordering::SeqCst) {
-            std::process::exit(i32::from(exit::INTERRUPTED));
-        }
-    })
-    .map_err(|e| Failure::Environment(format!("signals: {e}")))?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = options.jobs.unwrap_or_else(cores);
+    let spread = global.device == torch::ALL_GPUS;
+    let jobs = options.jobs.unwrap_or_else(|| if spread { 1 } else { cores() });
     if jobs == 0 {
         return Err(Failure::Usage("--jobs 0: there must be at least one".to_owned()));
     }
-    let spaces = todo.iter().map(|key| Space::of(&session.plan.runs[key].spec));
-    session::check_space(&session.store, Space::together(spaces, jobs))?;
-    let device = match device {
+    let name = |device: &tch::Device| match device {
         tch::Device::Cuda(index) => format!("cuda:{index}"),
         _ => "cpu".to_owned(),
     };
+    let names: Vec<String> = devices.iter().map(name).collect();
+    let models: BTreeSet<String> = devices.iter().map(|d| torch::platform(*d).device).collect();
+    if models.len() > 1 {
+        let models: Vec<String> = models.into_iter().collect();
+        eprintln!(
+            "bgm: these GPUs are of several models ({}), which give different last bits: which \
+             run is made on which is not the same every time. --device cuda:N takes one",
+            models.join(", ")
+        );
+    }
+    let place = names.join(", ");
+    let devices = Devices::new(names, jobs);
+    let jobs = devices.capacity();
+    let spaces = todo.iter().map(|key| Space::of(&session.plan.runs[key].spec));
+    session::check_space(&session.store, Space::together(spaces, jobs))?;
     if !global.quiet {
         eprintln!(
-            "{} of {} runs to do, {jobs} at a time on {device}",
+            "{} of {} runs to do, {jobs} at a time on {place}",
             todo.len(),
             session.plan.runs.len()
         );
     }
-    let executor = ChildExecutor { global, device, stop: &STOP };
+    let failed_on = Mutex::default();
+    let executor = ChildExecutor { global, devices, children: &CHILDREN, failed_on };
     let progress =
         Progress::new(&session.plan, todo, &|run| cost::seconds(&run.spec), global.quiet);
+    RUNNING.store(true, Ordering::SeqCst);
     let outcome = schedule::execute(&session.plan, todo, jobs, &executor, &progress);
+    RUNNING.store(false, Ordering::SeqCst);
     progress.end();
     Ok(outcome)
 }

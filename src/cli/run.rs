@@ -1,7 +1,7 @@
 //! `bgm run`: one run by key or spec file.
 
 use super::args::{Global, Run};
-use super::{Failure, session};
+use super::{Failure, session, signals};
 use crate::data::Catalog;
 use crate::experiments::KeyMaker;
 use crate::experiments::space::Space;
@@ -13,6 +13,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
+    // First of all: a signal may come at any time, and no thread may be there before.
+    signals::watch(|| {
+        INTERRUPTED.store(true, Ordering::SeqCst);
+        signals::end_soon(
+            "interrupted in the middle of a long step; the next call goes on from the last \
+             checkpoint",
+        );
+    })?;
     let job = super::child::read_job(global, &options.target)?;
     let device = session::device(global)?;
     let (store, catalog) = (Store::open(&global.store)?, Catalog::new(&global.data));
@@ -24,13 +32,6 @@ pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
         }
     }
     session::check_space(&store, Space::together(missing.into_iter(), 1))?;
-    // A second signal ends the process at once, as one expects.
-    let stop = || {
-        if INTERRUPTED.swap(true, Ordering::SeqCst) {
-            std::process::exit(i32::from(exit::INTERRUPTED));
-        }
-    };
-    ctrlc::set_handler(stop).map_err(|e| Failure::Environment(format!("signals: {e}")))?;
     let progress = |epoch: u32, most: u32| {
         if options.progress_json {
             // Nobody listening is no reason to stop training.

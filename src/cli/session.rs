@@ -90,10 +90,16 @@ pub fn check_space(store: &Store, needed: u64) -> Result<(), Failure> {
     }
 }
 
-/// Prepares libtorch and resolves the device.
+/// Prepares libtorch and resolves the one device that a run is made on.
 pub fn device(global: &Global) -> Result<Device, Failure> {
     torch::initialize()?;
     Ok(torch::device(&global.device)?)
+}
+
+/// The same where several devices are welcome; there is at least one.
+pub fn devices(global: &Global) -> Result<Vec<Device>, Failure> {
+    torch::initialize()?;
+    Ok(torch::devices(&global.device)?)
 }
 
 /// Claims, reference and platform together with the verdicts on `results`.
@@ -104,7 +110,8 @@ pub fn verification(
 ) -> Result<(Verification, Platform), Failure> {
     let claims: Claims = reference::read(&global.expected.join("claims.toml"))?;
     let blessed = Reference::of_profile(&global.expected, &global.profile)?;
-    let platform = torch::platform(device(global)?);
+    let first = devices(global)?.first().copied().unwrap_or(Device::Cpu);
+    let platform = torch::platform(first);
     let profile = &global.profile;
     let verification =
         crate::verify::verify(profile, results, &claims, blessed.as_ref(), &platform, strict);

@@ -131,7 +131,8 @@ impl Values {
 pub struct Space {
     /// Once it is finished.
     pub stored: u64,
-    /// More than that while it is trained: the old and the new checkpoint.
+    /// More than that while it is trained: the old and the new checkpoint, and what it has
+    /// kept along the way.
     pub working: u64,
 }
 
@@ -141,7 +142,7 @@ impl Space {
         let (input, outputs) = signature(&spec.data);
         let values = Values::of(&spec.network, input, outputs);
         let train = &spec.train;
-        let kept = 1 + train.snapshots.len() as u64;
+        let snapshots = train.snapshots.len() as u64;
         let evaluations = 2 + u64::from(train.stop.max_epochs() / train.evaluate_every.max(1));
         let text = RECORDS + EVALUATION * evaluations;
         let moments = match train.optimizer {
@@ -152,8 +153,10 @@ impl Space {
         let state = (VALUE * moments).saturating_mul(values.trained);
         let checkpoint = values.bytes().saturating_add(state).saturating_add(text);
         Space {
-            stored: values.bytes().saturating_mul(kept).saturating_add(text),
-            working: checkpoint.saturating_mul(2),
+            stored: values.bytes().saturating_mul(1 + snapshots).saturating_add(text),
+            working: checkpoint
+                .saturating_mul(2)
+                .saturating_add(values.bytes().saturating_mul(snapshots)),
         }
     }
 

@@ -1,12 +1,12 @@
 //! Accuracy under perturbations of the input that are chosen to do harm: l-infinity FGSM
 //! (Goodfellow et al. 2015) and PGD (Madry et al. 2018) on the pixel scale [0, 1].
 
-use super::{AttackMethod, Subject, examples};
+use super::{AttackMethod, Problem, Subject, examples};
 use crate::experiments::results::Measured;
 use crate::models::Mode;
 use crate::rng::{Purpose, Stream};
 use crate::train::source::Split;
-use crate::train::{predictions, training_loss};
+use crate::train::{Stopped, predictions, training_loss};
 use tch::{Kind, Tensor};
 
 /// Attacks the first `count` test images. Values, for each epsilon: `accuracy@<epsilon>` (in
@@ -18,15 +18,15 @@ use tch::{Kind, Tensor};
 /// `steps` steps of 2.5 epsilon / steps. Pixels stay in [0, 1].
 ///
 /// # Errors
-/// If the run is not of images.
+/// If the run is not of images, or the measurement is told to stop.
 pub fn measure(
     subject: &Subject<'_>,
     method: AttackMethod,
     epsilons: &[f64],
     count: usize,
-) -> Result<Measured, String> {
+) -> Result<Measured, Problem> {
     let Some(normalization) = subject.source.normalization() else {
-        return Err("only images have pixels to perturb".to_owned());
+        return Err("only images have pixels to perturb".into());
     };
     let device = subject.device;
     let column =
@@ -45,7 +45,7 @@ pub fn measure(
                 predictions(&logits).eq_tensor(&labels)
             };
             let before = right(&inputs);
-            let harmed = ball.attack(subject, (&inputs, &labels), method, epsilon, &mut stream);
+            let harmed = ball.attack(subject, (&inputs, &labels), method, epsilon, &mut stream)?;
             let after = right(&harmed);
             let count = |t: &Tensor| t.sum(Kind::Int64).int64_value(&[]);
             total += inputs.size()[0];
@@ -84,7 +84,7 @@ impl Ball {
         method: AttackMethod,
         epsilon: f64,
         stream: &mut Stream,
-    ) -> Tensor {
+    ) -> Result<Tensor, Stopped> {
         let radius = &self.std.reciprocal() * epsilon;
         let (lowest, highest) =
             ((inputs - &radius).maximum(&self.low), (inputs + &radius).minimum(&self.high));
@@ -100,12 +100,13 @@ impl Ball {
             }
         };
         for _ in 0..steps {
+            subject.go_on()?;
             let leaf = x.detach().set_requires_grad(true);
             let logits = subject.network.forward(&leaf, Mode::Eval);
             let loss = training_loss(&logits, labels);
             let gradient = Tensor::run_backward(&[&loss], &[&leaf], false, false);
             x = tch::no_grad(|| within(&x.detach() + gradient[0].sign() * &step));
         }
-        x.detach()
+        Ok(x.detach())
     }
 }

@@ -1,6 +1,6 @@
 //! Loss and accuracy along the straight line between two minima.
 
-use super::{Subject, examples};
+use super::{Problem, Subject, examples};
 use crate::experiments::results::Measured;
 use crate::models::Mode;
 use crate::models::weights::{NamedTensors, load_state, state};
@@ -19,8 +19,8 @@ use tch::Kind;
 /// `test_accuracy`.
 ///
 /// # Errors
-/// If the other run is not there or its weights do not fit.
-pub fn measure(subject: &Subject<'_>, points: u32) -> Result<Measured, String> {
+/// If the other run is not there, its weights do not fit, or the measurement is told to stop.
+pub fn measure(subject: &Subject<'_>, points: u32) -> Result<Measured, Problem> {
     let other = subject.counterpart.ok_or("the run at the other end is not there")?;
     let here = state(subject.network);
     let mut network = build(subject.spec, subject.source, subject.device);
@@ -34,9 +34,10 @@ pub fn measure(subject: &Subject<'_>, points: u32) -> Result<Measured, String> {
     for point in 0..points {
         let t = f64::from(point) / f64::from(points - 1);
         load_state(&mut network, &between(&here, other, t)?).map_err(|e| e.to_string())?;
+        subject.go_on()?;
         drop(tch::no_grad(|| network.forward(&whole, Mode::Calibrate)));
-        let on_train = measure_split(&network, &feed, Split::TrainPlain);
-        let on_test = measure_split(&network, &feed, Split::Test);
+        let on_train = measure_split(&network, &feed, Split::TrainPlain, subject.stop)?;
+        let on_test = measure_split(&network, &feed, Split::Test, subject.stop)?;
         ts.push(t);
         losses.push(on_train.loss);
         train.push(on_train.accuracy);

@@ -13,8 +13,8 @@ use crate::experiments::results::Measured;
 use crate::models::Network;
 use crate::models::weights::NamedTensors;
 use crate::spec::{RunSpec, Start, hex};
-use crate::train::EVALUATION_BATCH;
 use crate::train::source::{Source, Split};
+use crate::train::{EVALUATION_BATCH, Stopped};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -74,13 +74,36 @@ pub enum AttackMethod {
     Pgd { steps: u32 },
 }
 
-/// A measurement that does not fit the run it is asked of.
+/// Why there is no measurement.
 #[derive(Debug, thiserror::Error)]
-#[error("measurement {kind} of run with seed {seed}: {problem}")]
-pub struct MeasureError {
-    pub kind: String,
-    pub seed: u64,
-    pub problem: String,
+pub enum MeasureError {
+    /// It does not fit the run it is asked of.
+    #[error("measurement {kind} of run with seed {seed}: {problem}")]
+    Unfit { kind: String, seed: u64, problem: String },
+    /// It was told to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// What keeps one kind of measurement from its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    #[error("{0}")]
+    Unfit(String),
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl From<String> for Problem {
+    fn from(problem: String) -> Self {
+        Problem::Unfit(problem)
+    }
+}
+
+impl From<&str> for Problem {
+    fn from(problem: &str) -> Self {
+        Problem::Unfit(problem.to_owned())
+    }
 }
 
 /// A run as measurements see it: final weights loaded, data open.
@@ -93,6 +116,14 @@ pub struct Subject<'a> {
     pub snapshots: &'a BTreeMap<u32, NamedTensors>,
     /// Final weights of [`MeasureSpec::counterpart`].
     pub counterpart: Option<&'a NamedTensors>,
+    /// Asked between batches: whether to break off.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+impl Subject<'_> {
+    fn go_on(&self) -> Result<(), Stopped> {
+        if (self.stop)() { Err(Stopped) } else { Ok(()) }
+    }
 }
 
 impl MeasureSpec {
@@ -119,32 +150,29 @@ impl MeasureSpec {
     /// Measures.
     ///
     /// # Errors
-    /// If the run has not what the measurement needs.
+    /// If the run has not what the measurement needs, or `subject.stop` says so.
     pub fn measure(&self, subject: &Subject<'_>) -> Result<Measured, MeasureError> {
-        let problem = |problem: String| MeasureError {
-            kind: format!("{self:?}"),
-            seed: subject.spec.seed,
-            problem,
-        };
-        match self {
+        let measured = match self {
             MeasureSpec::Boundary { columns, reach } => {
-                boundary::measure(subject, *columns, *reach).map_err(problem)
+                boundary::measure(subject, *columns, *reach).map_err(Problem::from)
             }
-            MeasureSpec::Norms => norms::measure(subject).map_err(problem),
+            MeasureSpec::Norms => norms::measure(subject),
             MeasureSpec::Attack { method, epsilon, images } => {
-                attack::measure(subject, *method, epsilon, *images as usize).map_err(problem)
+                attack::measure(subject, *method, epsilon, *images as usize)
             }
             MeasureSpec::Sharpness { iterations, images } => {
-                sharpness::measure(subject, *iterations, *images as usize).map_err(problem)
+                sharpness::measure(subject, *iterations, *images as usize)
             }
-            MeasureSpec::Coherence { images } => {
-                coherence::measure(subject, *images as usize).map_err(problem)
+            MeasureSpec::Coherence { images } => coherence::measure(subject, *images as usize),
+            MeasureSpec::LayerDistance => layer_distance::measure(subject).map_err(Problem::from),
+            MeasureSpec::Interpolation { points, .. } => interpolation::measure(subject, *points),
+        };
+        measured.map_err(|problem| match problem {
+            Problem::Stopped(stopped) => MeasureError::Stopped(stopped),
+            Problem::Unfit(problem) => {
+                MeasureError::Unfit { kind: format!("{self:?}"), seed: subject.spec.seed, problem }
             }
-            MeasureSpec::LayerDistance => layer_distance::measure(subject).map_err(problem),
-            MeasureSpec::Interpolation { points, .. } => {
-                interpolation::measure(subject, *points).map_err(problem)
-            }
-        }
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 //! BatchNorm the scale of a convolution is not identifiable, so each norm is also given
 //! relative to the margin: the network's outputs, and with them the margin, carry the scale.
 
-use super::{Subject, examples};
+use super::{Problem, Subject, examples};
 use crate::experiments::results::Measured;
 use crate::models::{Mode, Network};
 use crate::train::source::Split;
@@ -19,13 +19,14 @@ use tch::{Kind, Tensor};
 /// margin, log10; absent where that is not positive).
 ///
 /// # Errors
-/// If the network has a single output.
-pub fn measure(subject: &Subject<'_>) -> Result<Measured, String> {
+/// If margins cannot be read, or the measurement is told to stop.
+pub fn measure(subject: &Subject<'_>) -> Result<Measured, Problem> {
     let network = subject.network;
     let signature = subject.source.signature();
     let mut measured = Measured::default();
     let frobenius = crate::models::norm(&network.trainable()).log10();
     let spectral = spectral_log10(network);
+    subject.go_on()?;
     let path = |p| path_norm_log10(network, signature.input, subject.device, p);
     let norms = [("spectral", spectral), ("path_l1", path(1.0)), ("path_l2", path(2.0))];
     measured.values.insert("frobenius".to_owned(), frobenius);
@@ -81,9 +82,10 @@ pub fn path_norm_log10(network: &Network, input: [i64; 3], device: tch::Device, 
     total.double_value(&[]).log10() / p
 }
 
-fn margins(subject: &Subject<'_>) -> Result<Vec<f64>, String> {
+fn margins(subject: &Subject<'_>) -> Result<Vec<f64>, Problem> {
     let mut all = Vec::new();
     for (inputs, labels) in examples(subject, Split::TrainPlain, usize::MAX) {
+        subject.go_on()?;
         let logits = tch::no_grad(|| subject.network.forward(&inputs, Mode::Eval));
         let column = labels.unsqueeze(1);
         let own = logits.gather(1, &column, false).squeeze_dim(1);

@@ -1,11 +1,11 @@
 //! Sharpness: the largest eigenvalue of the Hessian of the training loss.
 
-use super::{Subject, examples};
+use super::{Problem, Subject, examples};
 use crate::experiments::results::Measured;
 use crate::models::{Mode, Network};
 use crate::rng::{Purpose, Stream};
 use crate::train::source::Split;
-use crate::train::training_loss;
+use crate::train::{Stopped, training_loss};
 use tch::{Kind, Tensor};
 
 /// Values: `hessian_max`, the eigenvalue of largest magnitude by `iterations` steps of power
@@ -14,8 +14,8 @@ use tch::{Kind, Tensor};
 /// converged).
 ///
 /// # Errors
-/// If the loss cannot be differentiated twice.
-pub fn measure(subject: &Subject<'_>, iterations: u32, count: usize) -> Result<Measured, String> {
+/// If the measurement is told to stop.
+pub fn measure(subject: &Subject<'_>, iterations: u32, count: usize) -> Result<Measured, Problem> {
     let batches: Vec<(Tensor, Tensor)> = examples(subject, Split::TrainPlain, count).collect();
     let mut stream = Stream::open(subject.spec.seed, Purpose::Measurement, &[2]);
     let mut random = |like: &Tensor| {
@@ -26,7 +26,7 @@ pub fn measure(subject: &Subject<'_>, iterations: u32, count: usize) -> Result<M
     normalize(&mut v);
     let (mut lambda, mut residual) = (0.0, f64::INFINITY);
     for _ in 0..iterations {
-        let product = hessian_times(subject.network, &batches, &v);
+        let product = hessian_times(subject.network, &batches, &v, subject.stop)?;
         lambda = dot(&product, &v);
         let rest: Vec<Tensor> = product.iter().zip(&v).map(|(h, v)| h - v * lambda).collect();
         residual = crate::models::norm(&rest) / lambda.abs();
@@ -39,16 +39,23 @@ pub fn measure(subject: &Subject<'_>, iterations: u32, count: usize) -> Result<M
 }
 
 /// Product of the Hessian of the mean loss over `batches` with a direction (Pearlmutter
-/// 1994): the gradient of `<gradient, direction>`.
+/// 1994): the gradient of `<gradient, direction>`. `stop` is asked before every batch.
+///
+/// # Errors
+/// If `stop` says so.
 pub fn hessian_times(
     network: &Network,
     batches: &[(Tensor, Tensor)],
     direction: &[Tensor],
-) -> Vec<Tensor> {
+    stop: &dyn Fn() -> bool,
+) -> Result<Vec<Tensor>, Stopped> {
     let parameters = network.trainable();
     let total: i64 = batches.iter().map(|(inputs, _)| inputs.size()[0]).sum();
     let mut sum: Vec<Tensor> = parameters.iter().map(|p| p.detach().zeros_like()).collect();
     for (inputs, labels) in batches {
+        if stop() {
+            return Err(Stopped);
+        }
         let loss = training_loss(&network.forward(inputs, Mode::Eval), labels);
         let gradients = Tensor::run_backward(&[&loss], &parameters, true, true);
         let products = gradients.iter().zip(direction).map(|(g, v)| (g * v).sum(Kind::Float));
@@ -59,7 +66,7 @@ pub fn hessian_times(
             *sum = tch::no_grad(|| &*sum + part * weight);
         }
     }
-    sum
+    Ok(sum)
 }
 
 fn dot(a: &[Tensor], b: &[Tensor]) -> f64 {

@@ -1,5 +1,6 @@
 //! One run, from lock to store: what `bgm run` does, by hand or for a scheduler.
 
+use super::watch::{Watch, saving};
 use crate::data::Catalog;
 use crate::experiments::{KeyMaker, PlanError};
 use crate::measure::{MeasureError, MeasureSpec, Subject};
@@ -8,20 +9,23 @@ use crate::spec::{Key, RunSpec, TRAINING_SEMANTICS};
 use crate::store::lock::{LockGuard, Silence};
 use crate::store::{Environment, Finished, Lookup, Store, StoreError};
 use crate::torch;
-use crate::train::{self, Inputs, Observer, TrainError, source::Source};
+use crate::train::checkpoint::Progress;
+use crate::train::{self, Inputs, TrainError, source::Source};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tch::Device;
 
 /// How long unsaved work may grow, unless told otherwise, before a checkpoint is written at
-/// the end of an epoch.
+/// the next step.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait before asking again for a run that another process works on.
 const LOCK_POLL: Duration = Duration::from_millis(500);
 
-/// Set when the process is asked to end; training stops at the next step.
+/// Set when the process is asked to end; training saves its state at the next step and stops.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Set while something is written that an end of the process would waste.
+pub static SAVING: AtomicBool = AtomicBool::new(false);
 
 /// Why a run was not made.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +37,19 @@ pub enum RunError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
-    Measure(#[from] MeasureError),
+    Measure(MeasureError),
+    /// While it waited or measured.
+    #[error("interrupted; the next call goes on from there")]
+    Interrupted,
+}
+
+impl From<MeasureError> for RunError {
+    fn from(problem: MeasureError) -> Self {
+        match problem {
+            MeasureError::Stopped(_) => RunError::Interrupted,
+            problem => RunError::Measure(problem),
+        }
+    }
 }
 
 /// What a run needs from its surroundings.
@@ -43,7 +59,7 @@ pub struct Context<'a> {
     pub device: Device,
     /// Commit of the program, for the record.
     pub commit: &'a str,
-    /// How long unsaved work may grow before a checkpoint is written at the end of an epoch.
+    /// How long unsaved work may grow before a checkpoint is written; zero: at every step.
     pub checkpoint_every: Duration,
     /// Silence after which a process of another machine that holds a run counts as dead.
     pub lock_patience: Duration,
@@ -71,40 +87,62 @@ pub fn run(spec: &RunSpec, context: &Context<'_>) -> Result<(Key, Made), RunErro
     };
     let key = KeyMaker::new(context.catalog).key(spec).map_err(PlanError::from)?;
     if let Lookup::Stored(_) = context.store.look_up(&key, spec) {
-        // Clearing up may fail, on a store that is read-only for one: the run is there.
-        if context.store.left_over(&key)
-            && let Ok(Some(_guard)) = context.store.try_lock(&key, &mut Silence::default())
-        {
-            drop(context.store.tidy(&key));
-        }
+        context.store.clear_up(&key);
         return Ok((key, Made::Already));
     }
-    let _guard = lock(&key, context)?;
-    // Somebody may have finished it between the look and the lock.
-    match context.store.look_up(&key, spec) {
-        Lookup::Stored(_) => return Ok((key, Made::Already)),
-        Lookup::Damaged(problem) => {
-            let kept = context.store.root().join("damaged");
-            (context.notice)(&format!(
-                "{problem}; the run is made again, the damaged one is kept in {}",
-                kept.display()
-            ));
+    // A damaged run that was there before anybody is waited for is not what is waited for.
+    let damaged = context.store.holds(&key);
+    let finished = || {
+        !damaged
+            && context.store.holds(&key)
+            && matches!(context.store.look_up(&key, spec), Lookup::Stored(_))
+    };
+    loop {
+        let Some(guard) = lock(&key, context, &finished)? else {
+            return Ok((key, Made::Already));
+        };
+        // Somebody may have finished it between the look and the lock.
+        match context.store.look_up(&key, spec) {
+            Lookup::Stored(_) => return Ok((key, Made::Already)),
+            Lookup::Damaged(problem) => {
+                let kept = context.store.root().join("damaged");
+                (context.notice)(&format!(
+                    "{problem}; the run is made again, the damaged one is kept in {}",
+                    kept.display()
+                ));
+            }
+            Lookup::Partial | Lookup::Missing => {}
         }
-        Lookup::Partial | Lookup::Missing => {}
+        match make(spec, &key, parent.as_ref(), &guard, context) {
+            Err(RunError::Train(TrainError::TakenOver)) => {
+                let short = key.short();
+                (context.notice)(&format!(
+                    "run {short}: this process was silent for so long that another one works on \
+                     it now; waiting for that one"
+                ));
+            }
+            made => return made.map(|()| (key, Made::Now)),
+        }
     }
-    make(spec, &key, parent.as_ref(), context)?;
-    Ok((key, Made::Now))
 }
 
-/// Waits until this process is the only one who works on a run.
-fn lock(key: &Key, context: &Context<'_>) -> Result<LockGuard, RunError> {
+/// Waits until this process is the only one who works on a run; `None` once `finished` says
+/// that there is nothing to wait for any more.
+fn lock(
+    key: &Key,
+    context: &Context<'_>,
+    finished: &dyn Fn() -> bool,
+) -> Result<Option<LockGuard>, RunError> {
     let mut silence = Silence::of(context.lock_patience);
     loop {
         if let Some(guard) = context.store.try_lock(key, &mut silence)? {
-            return Ok(guard);
+            return Ok(Some(guard));
+        }
+        if finished() {
+            return Ok(None);
         }
         if INTERRUPTED.load(Ordering::SeqCst) {
-            return Err(TrainError::Interrupted(0).into());
+            return Err(RunError::Interrupted);
         }
         std::thread::sleep(LOCK_POLL);
     }
@@ -123,7 +161,7 @@ pub fn measure(key: &Key, measures: &[MeasureSpec], context: &Context<'_>) -> Re
     if missing().is_empty() {
         return Ok(());
     }
-    let _guard = lock(key, context)?;
+    let Some(_guard) = lock(key, context, &|| missing().is_empty())? else { return Ok(()) };
     for measurement in measures {
         // What is damaged is measured again.
         let kept = context.store.measured(key, &measurement.id(), &stored.result_hash);
@@ -153,6 +191,7 @@ pub fn measure(key: &Key, measures: &[MeasureSpec], context: &Context<'_>) -> Re
             device,
             snapshots: &snapshots,
             counterpart: counterpart.as_ref(),
+            stop: &|| INTERRUPTED.load(Ordering::SeqCst),
         };
         let measured = measurement.measure(&subject)?;
         context.store.keep_measured(key, &measurement.id(), &stored.result_hash, &measured)?;
@@ -165,6 +204,7 @@ fn make(
     spec: &RunSpec,
     key: &Key,
     parent: Option<&Key>,
+    guard: &LockGuard,
     context: &Context<'_>,
 ) -> Result<(), RunError> {
     let started = Instant::now();
@@ -175,6 +215,7 @@ fn make(
     let anew = |problem: &dyn std::fmt::Display| {
         (context.notice)(&format!("{problem}; the run is trained from its start"));
     };
+    let mut watch = Watch::new(key, context, guard);
     let checkpoint = match context.store.begin(key, spec) {
         Err(problem @ StoreError::Damaged { .. }) => {
             anew(&problem);
@@ -182,7 +223,16 @@ fn make(
         }
         begun => begun?,
     };
-    let mut watch = Watch { key, context, saved: Instant::now(), snapshots: BTreeMap::new() };
+    let checkpoint = checkpoint.filter(|bytes| match kept(spec, key, bytes, context) {
+        Ok(snapshots) => {
+            watch.snapshots = snapshots;
+            true
+        }
+        Err(problem) => {
+            anew(&problem);
+            false
+        }
+    });
     let inputs = |resume| Inputs {
         catalog: context.catalog,
         device: context.device,
@@ -191,12 +241,11 @@ fn make(
         key: key.as_str(),
     };
     let resumed = checkpoint.as_deref().map(|bytes| (key.as_str(), bytes));
-    // A run that keeps weights along the way starts over: a checkpoint does not hold them.
-    let resumed = resumed.filter(|_| spec.train.snapshots.is_empty());
     let trained = match train::train(spec, &inputs(resumed), &mut watch) {
-        // A checkpoint of another version is of no use.
+        // It is whole, and yet nothing to go on from.
         Err(problem @ TrainError::Checkpoint(_)) => {
             anew(&problem);
+            watch.snapshots.clear();
             train::train(spec, &inputs(None), &mut watch)
         }
         outcome => outcome,
@@ -207,48 +256,30 @@ fn make(
         semantics: TRAINING_SEMANTICS,
         seconds: started.elapsed().as_secs_f64(),
     };
-    context.store.commit(&Finished {
+    let run = Finished {
         key,
         spec,
         metrics: &trained.metrics,
         weights: &weights::state(&trained.network),
         snapshots: &watch.snapshots,
         environment: &environment,
-    })?;
-    Ok(())
+    };
+    match saving(|| context.store.commit(&run)) {
+        // Whoever works on it now may have cleared this process's folder away.
+        Err(_) if guard.is_lost_now() => Err(TrainError::TakenOver.into()),
+        outcome => Ok(outcome.map(drop)?),
+    }
 }
 
-/// Saves checkpoints and reports progress.
-struct Watch<'a> {
-    key: &'a Key,
-    context: &'a Context<'a>,
-    saved: Instant,
-    snapshots: BTreeMap<u32, Vec<u8>>,
-}
-
-impl Observer for Watch<'_> {
-    fn epoch(
-        &mut self,
-        epoch: u32,
-        most: u32,
-        state: &dyn Fn() -> Vec<u8>,
-    ) -> Result<(), TrainError> {
-        let interrupted = self.interrupted();
-        if interrupted || self.saved.elapsed() >= self.context.checkpoint_every {
-            let saved = self.context.store.checkpoint(self.key, &state());
-            saved.map_err(|e| TrainError::Save(e.to_string()))?;
-            self.saved = Instant::now();
-        }
-        (self.context.progress)(epoch, most);
-        if interrupted { Err(TrainError::Interrupted(epoch)) } else { Ok(()) }
-    }
-
-    fn snapshot(&mut self, epoch: u32, state: NamedTensors) -> Result<(), TrainError> {
-        self.snapshots.insert(epoch, weights::to_bytes(&state, None));
-        Ok(())
-    }
-
-    fn interrupted(&self) -> bool {
-        INTERRUPTED.load(Ordering::SeqCst)
-    }
+/// Weights that a run kept up to its checkpoint: without them it cannot go on.
+fn kept(
+    spec: &RunSpec,
+    key: &Key,
+    checkpoint: &[u8],
+    context: &Context<'_>,
+) -> Result<BTreeMap<u32, Vec<u8>>, RunError> {
+    let malformed = |e: weights::WeightsError| TrainError::Checkpoint(e.to_string());
+    let epoch = Progress::read(checkpoint).map_err(malformed)?.epoch;
+    let passed = spec.train.snapshots.iter().filter(|&&kept| kept <= epoch);
+    passed.map(|&e| Ok((e, context.store.kept_snapshot(key, e)?))).collect()
 }

@@ -7,7 +7,7 @@ pub mod faults;
 
 use hooks::{before, bury, created, remembers, renaming, synced, synced_folder, write_all};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes a whole file and waits until it is on the disk.
@@ -18,12 +18,39 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fill(&mut file, path, bytes)
 }
 
-/// Writes a file under another name first, so that readers see the old or the new one. Only
-/// one process at a time may replace a file: whoever holds the run's lock.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = with_suffix(path, ".tmp");
+/// Writes a file under another name first, so that readers see the old or the new one.
+/// `token` tells apart the processes that may do so at the same time.
+pub fn replace(path: &Path, bytes: &[u8], token: &str) -> io::Result<()> {
+    let temporary = with_suffix(path, &format!(".{token}{}", super::paths::TEMPORARY));
     write(&temporary, bytes)?;
     rename(&temporary, path)
+}
+
+/// Copies what a reader gives to a file and waits until it is on the disk. `stop` is asked
+/// now and then; the copy then ends with [`ErrorKind::Interrupted`](io::ErrorKind::Interrupted).
+pub fn copy(from: &mut dyn Read, path: &Path, stop: &dyn Fn() -> bool) -> io::Result<()> {
+    before("create", path)?;
+    let mut file = File::create(path)?;
+    created(path);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        if stop() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                before("write", path)?;
+                write_all(&mut file, path, &buffer[..count])?;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    before("fsync", path)?;
+    file.sync_all()?;
+    synced(path);
+    Ok(())
 }
 
 /// Makes a file that must not exist yet.
@@ -57,7 +84,8 @@ fn fill(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Renames a file or folder and waits until its parent folder knows. A file that is in the
-/// way is replaced, a folder is not.
+/// way of a file is replaced; a folder with something in it is not, on network file systems
+/// either.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     before("rename", to)?;
     renaming(from, to)?;
@@ -102,10 +130,28 @@ fn gone(outcome: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Removes a folder, if it is there and empty.
+pub fn remove_dir_if_empty(path: &Path) -> io::Result<()> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                return Ok(());
+            }
+        }
+        Err(e) => return gone(Err(e)),
+    }
+    before("remove", path)?;
+    gone(if remembers() { bury(path) } else { fs::remove_dir(path) })
+}
+
 /// Waits until the entries of a folder are on the disk.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     before("fsync", path)?;
-    File::open(path)?.sync_all()?;
+    match File::open(path)?.sync_all() {
+        // Some network file systems know no such thing: their server sees to it.
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
+        outcome => outcome?,
+    }
     synced_folder(path);
     Ok(())
 }

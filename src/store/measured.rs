@@ -2,6 +2,7 @@
 //! was made of, so that it is never taken for another's.
 
 use super::record::{MeasuredRecord, json};
+use super::unfinished::sweep;
 use super::{Store, StoreError, damaged, disk, io_error, paths, read};
 use crate::experiments::results::Measured;
 use crate::spec::Key;
@@ -41,7 +42,8 @@ impl Store {
         let folder = path.parent().expect("a measurement lies in a folder");
         let write = || {
             disk::create_dir_all(folder)?;
-            disk::replace(&path, &json(&record))
+            sweep(folder)?;
+            disk::replace(&path, &json(&record), &self.token())
         };
         write().map_err(io_error(&path))
     }

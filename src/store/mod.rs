@@ -2,17 +2,21 @@
 //! a run is there whole or not at all. Every file is checked against a hash when it is read.
 
 pub mod disk;
+mod finish;
 pub mod lock;
 mod measured;
+pub mod merge;
 pub mod paths;
 pub mod record;
+mod unfinished;
 
 pub use record::Environment;
 
 use crate::models::weights::{self, NamedTensors};
 use crate::spec::{Key, RunSpec, hex};
 use crate::train::metrics::Metrics;
-use record::{RunManifest, json, sha256};
+use lock::Holder;
+use record::{RunManifest, sha256};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,6 +32,12 @@ pub enum StoreError {
     Damaged { path: PathBuf, problem: String },
     #[error("run {0} is not in the store")]
     Absent(Key),
+    #[error(
+        "{}: another process stored the result {found} while this one made {made}; what is there \
+         stays. On one kind of machine (determinism level D1) one of them is wrong: `bgm doctor`",
+        path.display()
+    )]
+    Differs { path: PathBuf, found: String, made: String },
 }
 
 /// What the store knows of a key.
@@ -84,6 +94,8 @@ pub struct Finished<'a> {
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Who this process is to the others that use the store.
+    me: Holder,
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
@@ -146,7 +158,31 @@ impl Store {
     pub fn open(root: impl Into<PathBuf>) -> Result<Store, StoreError> {
         let root = root.into();
         disk::create_dir_all(&root).map_err(io_error(&root))?;
-        Ok(Store { root })
+        Ok(Store { root, me: Holder::me() })
+    }
+
+    /// A store that must be there, to read from.
+    ///
+    /// # Errors
+    /// If there is no such folder.
+    pub fn existing(root: impl Into<PathBuf>) -> Result<Store, StoreError> {
+        let root = root.into();
+        let found = std::fs::metadata(&root).map_err(io_error(&root))?;
+        if !found.is_dir() {
+            return Err(damaged(&root, "is no folder"));
+        }
+        Ok(Store { root, me: Holder::me() })
+    }
+
+    /// The same store as a machine of another name sees it: tests let one machine be several.
+    #[must_use]
+    pub fn on(self, host: &str) -> Store {
+        Store { me: self.me.on(host), ..self }
+    }
+
+    /// Letters for the names of files that only this process writes.
+    fn token(&self) -> String {
+        self.me.token()
     }
 
     /// Its folder.
@@ -223,110 +259,5 @@ impl Store {
             entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
         keys.sort();
         Ok(keys)
-    }
-
-    /// Stores a finished run: all of it, or nothing.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn commit(&self, run: &Finished<'_>) -> Result<String, StoreError> {
-        let staging = paths::staging(&self.root, run.key);
-        let place = paths::run(&self.root, run.key);
-        let mut files = vec![
-            (paths::SPEC.to_owned(), json(run.spec)),
-            (paths::METRICS.to_owned(), json(run.metrics)),
-            (paths::WEIGHTS.to_owned(), weights::to_bytes(run.weights, None)),
-            (paths::ENVIRONMENT.to_owned(), json(run.environment)),
-        ];
-        files.extend(run.snapshots.iter().map(|(&e, bytes)| (paths::snapshot(e), bytes.clone())));
-        let manifest = RunManifest::of(run.key, &files);
-        files.push((paths::MANIFEST.to_owned(), json(&manifest)));
-        let write_all = || -> io::Result<()> {
-            disk::remove_dir_all(&staging)?;
-            disk::create_dir_all(&staging)?;
-            for (name, bytes) in &files {
-                disk::write(&staging.join(name), bytes)?;
-            }
-            disk::sync_folder(&staging)?;
-            if place.exists() {
-                self.set_aside(run.key)?;
-            }
-            disk::rename(&staging, &place)?;
-            disk::remove_dir_all(&paths::partial(&self.root, run.key))
-        };
-        write_all().map_err(io_error(&staging))?;
-        Ok(manifest.result_hash)
-    }
-
-    /// Whether a run that is finished left something of its making behind: it was stopped
-    /// between the last two steps of [`Store::commit`].
-    pub fn left_over(&self, key: &Key) -> bool {
-        paths::partial(&self.root, key).exists() || paths::staging(&self.root, key).exists()
-    }
-
-    /// Removes that. The run's lock must be held.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn tidy(&self, key: &Key) -> Result<(), StoreError> {
-        for folder in [paths::partial(&self.root, key), paths::staging(&self.root, key)] {
-            disk::remove_dir_all(&folder).map_err(io_error(&folder))?;
-        }
-        Ok(())
-    }
-
-    /// Moves a damaged run out of the way, where it can be looked at.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn set_aside(&self, key: &Key) -> io::Result<()> {
-        let free = (0..).map(|n| paths::damaged(&self.root, key, n)).find(|path| !path.exists());
-        let aside = free.expect("there are enough numbers");
-        disk::create_dir_all(aside.parent().expect("it lies below the root"))?;
-        disk::rename(&paths::run(&self.root, key), &aside)
-    }
-
-    /// Begins or goes on with a run: its folder, and the checkpoint if there is one.
-    ///
-    /// # Errors
-    /// If the disk refuses; [`StoreError::Damaged`] if only the checkpoint is of no use.
-    pub fn begin(&self, key: &Key, spec: &RunSpec) -> Result<Option<Vec<u8>>, StoreError> {
-        let folder = paths::partial(&self.root, key);
-        let path = paths::partial_spec(&self.root, key);
-        let make = || {
-            disk::create_dir_all(&folder)?;
-            disk::replace(&path, &json(spec))
-        };
-        make().map_err(io_error(&path))?;
-        let path = paths::checkpoint(&self.root, key);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let mut bytes = read_up_to(&path, MOST_WEIGHTS)?;
-        let length = record::unseal(&bytes).map(<[u8]>::len);
-        bytes.truncate(length.ok_or_else(|| damaged(&path, "was cut off or changed"))?);
-        Ok(Some(bytes))
-    }
-
-    /// Saves the state of an unfinished run.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn checkpoint(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
-        let path = paths::checkpoint(&self.root, key);
-        disk::replace(&path, &record::seal(bytes)).map_err(io_error(&path))
-    }
-
-    /// Tries once to become the only one who works on a run.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn try_lock(
-        &self,
-        key: &Key,
-        silence: &mut lock::Silence,
-    ) -> Result<Option<lock::LockGuard>, StoreError> {
-        let path = paths::lock(&self.root, key);
-        lock::try_lock(&path, silence).map_err(io_error(&path))
     }
 }

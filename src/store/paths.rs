@@ -9,6 +9,10 @@ pub const WEIGHTS: &str = "weights.safetensors";
 pub const ENVIRONMENT: &str = "environment.json";
 pub const MANIFEST: &str = "manifest.json";
 const CHECKPOINT: &str = "checkpoint.safetensors";
+/// How the names of folders end in which runs are put together.
+pub const STAGING: &str = ".staging";
+/// How the names of files end that are written before they replace others.
+pub const TEMPORARY: &str = ".tmp";
 
 /// Files that every finished run has, besides its manifest.
 pub const OF_EVERY_RUN: [&str; 4] = [SPEC, METRICS, WEIGHTS, ENVIRONMENT];
@@ -46,6 +50,11 @@ pub fn log(root: &Path, key: &Key, caller: &str) -> PathBuf {
     root.join("logs").join(format!("{key}.{caller}.txt"))
 }
 
+/// Weights that an unfinished run has kept after an epoch.
+pub fn partial_snapshot(root: &Path, key: &Key, epoch: u32) -> PathBuf {
+    partial(root, key).join(snapshot(epoch))
+}
+
 /// Spec that an unfinished run was begun with.
 pub fn partial_spec(root: &Path, key: &Key) -> PathBuf {
     partial(root, key).join(SPEC)
@@ -56,9 +65,10 @@ pub fn lock(root: &Path, key: &Key) -> PathBuf {
     root.join(format!("{key}.lock"))
 }
 
-/// Where a run is put together before it is renamed to its place, by whoever holds its lock.
-pub fn staging(root: &Path, key: &Key) -> PathBuf {
-    root.join(format!("{key}.staging"))
+/// Where a run is put together before it is renamed to its place: a folder for each process,
+/// by its token.
+pub fn staging(root: &Path, key: &Key, token: &str) -> PathBuf {
+    partial(root, key).join(format!("{token}{STAGING}"))
 }
 
 /// Where damaged runs are kept for a look at them.
@@ -66,7 +76,20 @@ pub fn damaged(root: &Path, key: &Key, number: u32) -> PathBuf {
     root.join("damaged").join(format!("{key}-{number}"))
 }
 
+/// Folder of the measurements of a run.
+pub fn measured(root: &Path, key: &Key) -> PathBuf {
+    root.join("measured").join(key.as_str())
+}
+
 /// A measurement of a run's final weights.
 pub fn measurement(root: &Path, key: &Key, measurement: &str) -> PathBuf {
-    root.join("measured").join(key.as_str()).join(format!("{measurement}.json"))
+    measured(root, key).join(format!("{measurement}.json"))
+}
+
+/// The measurement that a file of [`measured`] holds; `None` if no measurement has such a
+/// name.
+pub fn measurement_of(name: &str) -> Option<&str> {
+    let id = name.strip_suffix(".json")?;
+    let digits = id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    (id.len() == 16 && digits).then_some(id)
 }

@@ -20,6 +20,10 @@ pub enum TorchError {
     #[error("device '{0}' is not to be had here: {1}; use --device cpu, or see `bgm doctor`")]
     Device(String, String),
     #[error(
+        "--device cuda:all spreads runs over all GPUs, and this is about one: use cuda:0, or `bgm reproduce`"
+    )]
+    Several,
+    #[error(
         "the spec asks for precision 'tf32', which only a GPU has: use --device cuda:0, or precision 'strict'"
     )]
     Precision,
@@ -53,6 +57,28 @@ pub fn use_precision(precision: Precision, device: Device) -> Result<(), TorchEr
     ffi::set_numerics(precision == Precision::Tf32).map_err(TorchError::Call)
 }
 
+/// What stands for every GPU of the machine.
+pub const ALL_GPUS: &str = "cuda:all";
+
+/// Resolves [`ALL_GPUS`], or whatever [`device`] takes, to at least one device.
+///
+/// # Errors
+/// If the device is unknown or absent.
+pub fn devices(name: &str) -> Result<Vec<Device>, TorchError> {
+    if name != ALL_GPUS {
+        return Ok(vec![device(name)?]);
+    }
+    let refuse = |why: &str| TorchError::Device(name.to_owned(), why.to_owned());
+    if !driver_present() {
+        return Err(refuse("there is no NVIDIA driver"));
+    }
+    load_cuda().map_err(|e| refuse(&e))?;
+    match usize::try_from(tch::Cuda::device_count()) {
+        Ok(count) if count > 0 => Ok((0..count).map(Device::Cuda).collect()),
+        _ => Err(refuse("libtorch sees no GPU")),
+    }
+}
+
 /// Resolves `auto`, `cpu` or `cuda:N`. On a machine with an NVIDIA driver, libtorch's CUDA
 /// half is loaded first: the linker drops it, since nothing here refers to it by name.
 ///
@@ -62,6 +88,7 @@ pub fn device(name: &str) -> Result<Device, TorchError> {
     let refuse = |why: &str| TorchError::Device(name.to_owned(), why.to_owned());
     match name {
         "cpu" => Ok(Device::Cpu),
+        ALL_GPUS => Err(TorchError::Several),
         "auto" => Ok(if driver_present() && load_cuda().is_ok() && tch::Cuda::is_available() {
             Device::Cuda(0)
         } else {
@@ -69,8 +96,9 @@ pub fn device(name: &str) -> Result<Device, TorchError> {
         }),
         _ => {
             let index = name.strip_prefix("cuda:").and_then(|n| n.parse::<usize>().ok());
-            let index =
-                index.ok_or_else(|| refuse("the choices are auto, cpu, cuda:0, cuda:1, ..."))?;
+            let index = index.ok_or_else(|| {
+                refuse("the choices are auto, cpu, cuda:0, cuda:1, ... and cuda:all")
+            })?;
             if !driver_present() {
                 return Err(refuse("there is no NVIDIA driver"));
             }

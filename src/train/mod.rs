@@ -5,19 +5,23 @@ pub mod feed;
 pub mod metrics;
 pub mod schedule;
 pub mod source;
+mod sums;
 pub mod trace;
+
+pub use sums::{Stopped, Sums, measure_split};
 
 use crate::data::{Catalog, DataError};
 use crate::models::weights::{self, NamedTensors, WeightsError};
-use crate::models::{InitialWeights, Mode, Network, distance, norm};
+use crate::models::{InitialWeights, Mode, Network};
 use crate::optim::OptimizerState;
 use crate::spec::{RunSpec, Start, Stop};
 use crate::torch::TorchError;
 use checkpoint::Progress;
 use feed::Feed;
-use metrics::{Evaluation, Metrics, Status};
+use metrics::{Metrics, Status};
 use schedule::ScheduleState;
 use source::{Source, Split};
+use sums::{Totals, evaluation};
 use tch::{Device, Kind, Reduction, Tensor};
 
 /// Examples in one forward pass of an evaluation. Part of the training semantics: the last
@@ -33,14 +37,39 @@ pub enum TrainError {
     Torch(#[from] TorchError),
     #[error("weights to start from: {0}")]
     Start(WeightsError),
-    #[error("interrupted after epoch {0}; the next call goes on from there")]
-    Interrupted(u32),
+    #[error("interrupted {0}; the next call goes on from there")]
+    Interrupted(Place),
+    /// Somebody took this process for dead and works on the run now.
+    #[error("another process has taken over this run")]
+    TakenOver,
     /// A checkpoint that cannot be gone on from.
     #[error("checkpoint: {0}")]
     Checkpoint(String),
     /// A checkpoint or snapshot that cannot be written.
     #[error("{0}")]
     Save(String),
+}
+
+/// How far training has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The epoch at hand; they count from 1.
+    pub epoch: u32,
+    /// Batches of it that were trained on.
+    pub batches: u64,
+    /// Batches that it has.
+    pub of: u64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Place { epoch, batches, of } = self;
+        match batches {
+            0 => write!(f, "after epoch {}", epoch.saturating_sub(1)),
+            all if all == of => write!(f, "after epoch {epoch}"),
+            _ => write!(f, "in epoch {epoch}, after {batches} of its {of} batches"),
+        }
+    }
 }
 
 /// Called along training; what it does never changes a result.
@@ -63,7 +92,17 @@ pub trait Observer {
     /// If they cannot be kept.
     fn snapshot(&mut self, epoch: u32, weights: NamedTensors) -> Result<(), TrainError>;
 
-    /// Asked before every step: whether to drop the epoch at hand and end.
+    /// Before every step, and before the evaluation after the last one of an epoch. `state`
+    /// serializes a checkpoint of this very place, if one is wanted now.
+    ///
+    /// # Errors
+    /// If training must not go on.
+    fn step(&mut self, _at: Place, _state: &dyn Fn() -> Vec<u8>) -> Result<(), TrainError> {
+        Ok(())
+    }
+
+    /// Asked between the batches of an evaluation: whether to break it off. If so,
+    /// [`Observer::step`] is called again, and the evaluation is made anew by the next call.
     fn interrupted(&self) -> bool {
         false
     }
@@ -147,22 +186,24 @@ pub fn train(
     let mut optimizer = OptimizerState::new(&spec.train.optimizer, &network);
     let mut progress = match inputs.resume {
         Some((key, bytes)) => resume(key, bytes, &mut network, &mut optimizer)?,
-        None => Progress {
-            key: inputs.key.to_owned(),
-            epoch: 0,
-            schedule: ScheduleState::new(),
-            evaluations: Vec::new(),
-        },
+        None => Progress::new(inputs.key),
     };
     let feed = Feed::new(&source, inputs.device);
-    let evaluate = |network: &Network, epoch: u32, rate: f64| {
-        evaluation(network, &feed, &origin, (epoch, rate))
-    };
     let train = &spec.train;
+    let batches = source.len(Split::TrainPlain).div_ceil(train.batch_size as usize) as u64;
+    if progress.position.is_some_and(|position| position.batches > batches) {
+        let problem = format!("counts more batches than the {batches} of an epoch");
+        return Err(TrainError::Checkpoint(problem));
+    }
     let rate_of =
         |state: &ScheduleState, epoch| state.rate(&train.schedule, train.learning_rate, epoch);
     if progress.evaluations.is_empty() {
-        let first = evaluate(&network, 0, rate_of(&progress.schedule, 1));
+        let stop = || observer.interrupted();
+        let rate = rate_of(&progress.schedule, 1);
+        let Ok(first) = evaluation(&network, &feed, &origin, (0, rate), &stop) else {
+            let state = || checkpoint::save(&network, &optimizer, &progress);
+            return Err(stopped(observer, Place { epoch: 1, batches: 0, of: batches }, &state));
+        };
         if !first.is_finite() {
             // Weights too large to compute with: there is nothing to train.
             let metrics = Metrics { status: Status::Diverged, epochs: 0, evaluations: Vec::new() };
@@ -178,14 +219,31 @@ pub fn train(
     while progress.epoch < most {
         let epoch = progress.epoch + 1;
         let rate = rate_of(&progress.schedule, epoch);
-        let sums =
-            train_epoch(spec, &feed, (&mut network, &mut optimizer), (epoch, rate), observer)?;
-        progress.epoch = epoch;
+        let parts = (&mut network, &mut optimizer, &mut progress);
+        let sums = train_epoch(spec, &feed, parts, (batches, rate), observer)?;
         let mut diverged = !sums.loss.is_finite();
-        let memorized = !diverged && is_memorized(&train.stop, &sums, &network, &feed);
-        let last = memorized || epoch == most;
-        if !diverged && (last || epoch.is_multiple_of(train.evaluate_every)) {
-            let evaluation = evaluate(&network, epoch, rate);
+        let (mut memorized, mut evaluated) = (false, None);
+        if !diverged {
+            // A checkpoint of this place goes on with what follows, however often that is
+            // broken off.
+            let at = Place { epoch, batches, of: batches };
+            let state = || checkpoint::save(&network, &optimizer, &progress);
+            observer.step(at, &state)?;
+            let stop = || observer.interrupted();
+            let mut assess = || -> Result<(), Stopped> {
+                memorized = is_memorized(&train.stop, &sums, &network, &feed, &stop)?;
+                if memorized || epoch == most || epoch.is_multiple_of(train.evaluate_every) {
+                    evaluated = Some(evaluation(&network, &feed, &origin, (epoch, rate), &stop)?);
+                }
+                Ok(())
+            };
+            if assess().is_err() {
+                return Err(stopped(observer, at, &state));
+            }
+        }
+        progress.epoch = epoch;
+        progress.position = None;
+        if let Some(evaluation) = evaluated {
             diverged = !evaluation.is_finite();
             if !diverged {
                 progress.evaluations.push(evaluation);
@@ -207,6 +265,14 @@ pub fn train(
     }
     let metrics = Metrics { status, epochs: progress.epoch, evaluations: progress.evaluations };
     Ok(Trained { metrics, network })
+}
+
+/// Lets the observer keep the state of a place where something was broken off.
+fn stopped(observer: &mut dyn Observer, at: Place, state: &dyn Fn() -> Vec<u8>) -> TrainError {
+    match observer.step(at, state) {
+        Err(problem) => problem,
+        Ok(()) => TrainError::Interrupted(at),
+    }
 }
 
 /// BatchNorm has no variance over a single value: PyTorch refuses such a batch, libtorch's
@@ -241,36 +307,34 @@ fn resume(
     }
 }
 
-/// Means over one epoch, or over a whole split.
-#[derive(Clone, Copy, Debug)]
-pub struct Sums {
-    /// Mean loss over examples.
-    pub loss: f64,
-    /// Examples whose label was predicted, in percent.
-    pub accuracy: f64,
-}
-
-/// One pass over the shuffled training set. Loss and accuracy are those of the batches as
-/// they were trained on, added up on the device and read once.
+/// One pass over the shuffled training set, from where it was broken off if it was. Loss and
+/// accuracy are those of the batches as they were trained on, added up on the device.
 fn train_epoch(
     spec: &RunSpec,
     feed: &Feed<'_>,
-    (network, optimizer): (&mut Network, &mut OptimizerState),
-    (epoch, rate): (u32, f64),
-    observer: &dyn Observer,
+    (network, optimizer, progress): (&mut Network, &mut OptimizerState, &mut Progress),
+    (batches, rate): (u64, f64),
+    observer: &mut dyn Observer,
 ) -> Result<Sums, TrainError> {
     let source = feed.source();
+    let epoch = progress.epoch + 1;
     let split = Split::Train { epoch: u64::from(epoch) };
     let pass = feed.pass(split, source.order(u64::from(epoch)));
-    let mut totals = Totals::new(feed.device());
-    for range in pass.ranges(spec.train.batch_size as usize) {
-        if observer.interrupted() {
-            return Err(TrainError::Interrupted(epoch - 1));
-        }
+    let done = progress.position.map_or(0, |position| position.batches);
+    let mut totals = match &progress.position {
+        Some(position) => Totals::resume(position, feed.device()),
+        None => Totals::new(feed.device()),
+    };
+    let ranges = pass.ranges(spec.train.batch_size as usize);
+    for (range, batch) in ranges.zip(0..batches).skip(done as usize) {
+        observer.step(Place { epoch, batches: batch, of: batches }, &|| {
+            checkpoint::save(network, optimizer, &progress.within(totals.position(batch)))
+        })?;
         let (inputs, labels) = pass.batch(range);
         let (logits, _) = step(network, optimizer, (&inputs, &labels), rate)?;
         totals.add(&logits, &labels);
     }
+    progress.position = Some(totals.position(batches));
     Ok(totals.read(pass.examples()))
 }
 
@@ -293,13 +357,17 @@ pub fn step(
 }
 
 /// Whether training may end: every example as it is memorized is classified as labelled.
-fn is_memorized(stop: &Stop, sums: &Sums, network: &Network, feed: &Feed<'_>) -> bool {
-    match *stop {
-        Stop::Epochs(_) => false,
-        Stop::Memorized { check_from, .. } => {
-            sums.accuracy >= check_from
-                && measure_split(network, feed, Split::TrainPlain).accuracy == 100.0
-        }
+fn is_memorized(
+    rule: &Stop,
+    sums: &Sums,
+    network: &Network,
+    feed: &Feed<'_>,
+    stop: &dyn Fn() -> bool,
+) -> Result<bool, Stopped> {
+    match *rule {
+        Stop::Epochs(_) => Ok(false),
+        Stop::Memorized { check_from, .. } => Ok(sums.accuracy >= check_from
+            && measure_split(network, feed, Split::TrainPlain, stop)?.accuracy == 100.0),
     }
 }
 
@@ -325,73 +393,5 @@ pub fn predictions(logits: &Tensor) -> Tensor {
         logits.argmax(1, false)
     } else {
         logits.gt(0.0).to_kind(Kind::Int64).view([-1])
-    }
-}
-
-/// Sums that stay on the device.
-struct Totals {
-    loss: Tensor,
-    correct: Tensor,
-}
-
-impl Totals {
-    fn new(device: Device) -> Self {
-        let loss = Tensor::zeros([], (Kind::Double, device));
-        Totals { loss, correct: Tensor::zeros([], (Kind::Int64, device)) }
-    }
-
-    fn add(&mut self, logits: &Tensor, labels: &Tensor) {
-        tch::no_grad(|| {
-            let logits = logits.detach();
-            let loss = if logits.size()[1] > 1 {
-                let log_likelihood = logits.log_softmax(1, Kind::Float);
-                log_likelihood.g_nll_loss::<Tensor>(labels, None, Reduction::Sum, -100)
-            } else {
-                binary_cross_entropy(&logits, labels)
-            };
-            self.loss += loss.to_kind(Kind::Double);
-            self.correct += predictions(&logits).eq_tensor(labels).sum(Kind::Int64);
-        });
-    }
-
-    fn read(&self, count: usize) -> Sums {
-        let correct = self.correct.int64_value(&[]) as f64;
-        Sums {
-            loss: self.loss.double_value(&[]) / count as f64,
-            accuracy: 100.0 * correct / count as f64,
-        }
-    }
-}
-
-/// Mean loss and accuracy over a whole split in evaluation mode.
-pub fn measure_split(network: &Network, feed: &Feed<'_>, split: Split) -> Sums {
-    let pass = feed.pass(split, (0..feed.source().len(split) as u32).collect());
-    let mut totals = Totals::new(feed.device());
-    for range in pass.ranges(EVALUATION_BATCH) {
-        let (inputs, labels) = pass.batch(range);
-        let logits = tch::no_grad(|| network.forward(&inputs, Mode::Eval));
-        totals.add(&logits, &labels);
-    }
-    totals.read(pass.examples())
-}
-
-fn evaluation(
-    network: &Network,
-    feed: &Feed<'_>,
-    origin: &[Tensor],
-    (epoch, learning_rate): (u32, f64),
-) -> Evaluation {
-    let train = measure_split(network, feed, Split::TrainPlain);
-    let test = measure_split(network, feed, Split::Test);
-    let moved = distance(&network.trainable(), origin);
-    Evaluation {
-        epoch,
-        learning_rate,
-        train_loss: train.loss,
-        train_accuracy: train.accuracy,
-        test_loss: test.loss,
-        test_accuracy: test.accuracy,
-        distance: moved,
-        distance_relative: moved / norm(origin),
     }
 }

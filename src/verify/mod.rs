@@ -19,17 +19,19 @@ use reference::Reference;
 pub mod exit {
     /// All as blessed.
     pub const AS_BLESSED: u8 = 0;
-    /// A number outside tolerance, or a verdict other than the blessed one.
+    /// A number outside tolerance, or a verdict other than the blessed one. Of `bgm store
+    /// merge` and `bgm diff`: two results for one run.
     pub const DEPARTURE: u8 = 1;
     /// Wrong usage, or a spec or declaration that makes no sense.
     pub const USAGE: u8 = 2;
-    /// Runs missing, not memorized, or too few seeds.
+    /// Runs missing, not memorized, or too few seeds. Of `bgm store merge`: runs that others
+    /// are working on.
     pub const INCOMPLETE: u8 = 3;
     /// Missing libtorch, damaged data, a disk that refuses.
     pub const ENVIRONMENT: u8 = 4;
     /// Something inside the program or libtorch gave way: worth another try.
     pub const INTERNAL: u8 = 70;
-    /// Interrupted; calling again goes on (what schedulers retry).
+    /// Interrupted by SIGINT, SIGTERM or SIGHUP; calling again goes on (what schedulers retry).
     pub const INTERRUPTED: u8 = 75;
 }
 

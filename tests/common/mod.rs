@@ -206,6 +206,21 @@ pub fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// Declarations of the tiny profile, with runs of about a second.
+pub fn longer_tables(place: &Workplace) -> PathBuf {
+    let tables = place.path("paper_tables");
+    copy_folder(&repository().join("paper_tables"), &tables);
+    std::fs::copy(repository().join("tests/tiny/tiny.toml"), tables.join("tiny.toml")).unwrap();
+    let profile = std::fs::read_to_string(repository().join("tests/tiny/profile.toml")).unwrap();
+    let longer = profile
+        .replace("epochs = 5", "epochs = 6000\nlearning_rate = 1e-9")
+        .replace("epochs = 4", "epochs = 8000")
+        .replace("evaluate_every = 2", "evaluate_every = 1000");
+    assert_ne!(profile, longer);
+    std::fs::write(tables.join("profiles/tiny.toml"), longer).unwrap();
+    tables
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -1,0 +1,97 @@
+//! `bgm store`: stores of finished runs.
+
+use super::args::{Global, Store as Options, StoreCommand};
+use super::{Failure, session, signals};
+use crate::schedule::worker::INTERRUPTED;
+use crate::store::merge::{self, Merged};
+use crate::store::{Store, lock};
+use crate::verify::exit;
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often a line of progress is written.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+pub fn store(global: &Global, options: &Options) -> Result<u8, Failure> {
+    let StoreCommand::Merge { from, into } = &options.command;
+    signals::set(&INTERRUPTED)?;
+    merge_all(global, from, into.as_deref().unwrap_or(&global.store))
+}
+
+fn merge_all(global: &Global, from: &[PathBuf], into: &Path) -> Result<u8, Failure> {
+    // All of them are looked at before anything is done.
+    let sources = from.iter().map(Store::existing).collect::<Result<Vec<_>, _>>()?;
+    let store = Store::open(into)?;
+    let mut needed = 0u64;
+    for source in &sources {
+        needed = needed.saturating_add(store.bytes_to_merge(source)?);
+    }
+    session::check_space(&store, needed)?;
+    let mut code = exit::AS_BLESSED;
+    for source in &sources {
+        let said = Cell::new(Instant::now());
+        let options = merge::Options {
+            lock_patience: lock::SILENCE,
+            stop: &|| INTERRUPTED.load(Ordering::SeqCst),
+            progress: &|number, of| {
+                if !global.quiet && said.get().elapsed() >= LINE_EVERY {
+                    said.set(Instant::now());
+                    eprintln!("{}: {number} of {of} runs", source.root().display());
+                }
+            },
+        };
+        let merged = store.merge(source, &options)?;
+        report(global, &store, source, &merged);
+        code = worse(code, code_of(&merged));
+    }
+    Ok(code)
+}
+
+fn report(global: &Global, store: &Store, source: &Store, merged: &Merged) {
+    for conflict in &merged.conflicts {
+        eprintln!("bgm: {conflict}");
+    }
+    for problem in &merged.damaged {
+        eprintln!("bgm: not merged: {problem}");
+    }
+    for key in &merged.busy {
+        eprintln!(
+            "bgm: run {key} is being worked on in {}: call again later",
+            store.root().display()
+        );
+    }
+    if !global.quiet {
+        eprintln!(
+            "{} into {}: {} runs and {} measurements merged, {} were there already, {} conflicts, \
+             {} damaged, {} being worked on",
+            source.root().display(),
+            store.root().display(),
+            merged.runs,
+            merged.measurements,
+            merged.same,
+            merged.conflicts.len(),
+            merged.damaged.len(),
+            merged.busy.len()
+        );
+    }
+}
+
+fn code_of(merged: &Merged) -> u8 {
+    if !merged.conflicts.is_empty() {
+        exit::DEPARTURE
+    } else if !merged.damaged.is_empty() {
+        exit::ENVIRONMENT
+    } else if !merged.busy.is_empty() {
+        exit::INCOMPLETE
+    } else {
+        exit::AS_BLESSED
+    }
+}
+
+/// Of two exit codes, the one that matters more.
+fn worse(a: u8, b: u8) -> u8 {
+    let order = [exit::DEPARTURE, exit::ENVIRONMENT, exit::INCOMPLETE];
+    order.into_iter().find(|code| [a, b].contains(code)).unwrap_or(exit::AS_BLESSED)
+}
