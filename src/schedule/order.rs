@@ -90,17 +90,23 @@ mod tests {
     use crate::experiments::{Profile, cost};
     use std::path::Path;
 
+    /// When each run begins and ends.
+    type Times<'a> = BTreeMap<&'a Key, (f64, f64)>;
+
+    /// Who is next: the place in the first of a run that the second allows.
+    type Choice<'c> = &'c dyn Fn(&[&Key], &dyn Fn(&Key) -> bool) -> Option<usize>;
+
     /// Seconds at which each run begins and ends when the estimates come true and `jobs`
     /// workers take what `choose` gives them.
     fn simulate<'a>(
         plan: &'a Plan,
         jobs: usize,
         cost: &dyn Fn(&PlannedRun) -> f64,
-        choose: &dyn Fn(&[&Key], &dyn Fn(&Key) -> bool) -> Option<usize>,
-    ) -> BTreeMap<&'a Key, (f64, f64)> {
+        choose: Choice<'_>,
+    ) -> Times<'a> {
         let mut waiting: Vec<&Key> = plan.order.iter().collect();
         let mut running: Vec<(f64, &Key)> = Vec::new();
-        let mut times: BTreeMap<&Key, (f64, f64)> = BTreeMap::new();
+        let mut times = Times::new();
         let mut now = 0.0;
         while !waiting.is_empty() || !running.is_empty() {
             let pending: BTreeSet<&Key> =
@@ -129,7 +135,7 @@ mod tests {
         waiting.iter().position(|key| is_ready(key))
     }
 
-    fn end(times: &BTreeMap<&Key, (f64, f64)>) -> f64 {
+    fn end(times: &Times<'_>) -> f64 {
         times.values().map(|t| t.1).fold(0.0, f64::max)
     }
 
@@ -137,7 +143,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let tables = root.join("paper_tables");
         let profile = Profile::read(&tables, profile).expect("a profile of the repository");
-        Plan::new(&profile, &tables, &Catalog::new(&root.join("data")), &[], None).expect("a plan")
+        Plan::new(&profile, &tables, &Catalog::new(root.join("data")), &[], None).expect("a plan")
     }
 
     fn seconds(run: &PlannedRun) -> f64 {
@@ -145,7 +151,7 @@ mod tests {
     }
 
     /// Both ways through a profile: the plan's order and ours.
-    fn both(plan: &Plan, jobs: usize) -> [BTreeMap<&Key, (f64, f64)>; 2] {
+    fn both(plan: &Plan, jobs: usize) -> [Times<'_>; 2] {
         let todo: BTreeSet<Key> = plan.order.iter().cloned().collect();
         let order = Order::new(plan, &todo, jobs, &seconds);
         let ours = simulate(plan, jobs, &seconds, &|w, ready| order.choose(w, ready));
@@ -196,7 +202,7 @@ mod tests {
         let tables = root.join("paper_tables");
         let profile = Profile::read(&tables, "smoke").expect("a profile of the repository");
         let only = ["table1_accuracy".to_owned(), "fig1_toy".to_owned()];
-        let catalog = Catalog::new(&root.join("data"));
+        let catalog = Catalog::new(root.join("data"));
         Plan::new(&profile, &tables, &catalog, &only, Some(1)).expect("a plan")
     }
 
