@@ -10,7 +10,8 @@ CARGO = cargo
 OPTIONS = --profile $(PROFILE) --store $(STORE) --device $(DEVICE) \
     $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz check check-report ci clean help
+.PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz bench \
+    bench-vs-pytorch bench-scaling check check-report ci clean help
 
 reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE)
 	@$(BGM) $(OPTIONS) reproduce --out $(OUT) $(if $(JOBS),--jobs $(JOBS))
@@ -56,6 +57,15 @@ faults: setup ## more than a thousand faults of the disk, one at every operation
 fuzz: ## ten million inputs to everything that reads files (needs no libtorch)
 	@./scripts/fuzz.sh
 
+bench: build ## criterion benchmarks and the machine's limit, against the last run (FILTER, NOISE, SAVE)
+	@./scripts/bench.sh
+
+bench-vs-pytorch: build ## this program and a PyTorch baseline in turn (ROUNDS, SEEDS, JOBS, PARTS)
+	@./scripts/bench-vs-pytorch.sh
+
+bench-scaling: build ## time and memory against data, R, width, seeds, jobs: target/scaling (SHORT=yes)
+	@$(CARGO) bench --quiet --profile release --bench scaling -- $(if $(SHORT),--short)
+
 check: setup ## formatting and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets --quiet -- -D warnings
@@ -66,4 +76,4 @@ clean: ## everything that was made, libtorch included; not the stored runs
 	rm -rf target reproduction .torch .venv .libtorch .setup-stamp .crosscheck
 
 help:
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18

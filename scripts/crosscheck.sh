@@ -1,17 +1,12 @@
 #!/usr/bin/env bash
 # Replays traces of every network in plain PyTorch and loads stored weights into its classes.
-# Everything happens in .crosscheck/: an environment with the full PyTorch (5 GB), a store, traces.
+# Everything happens in .crosscheck/: an environment with the full PyTorch (scripts/pytorch.sh),
+# a store, traces.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bgm=./target/release/bgm
 place=.crosscheck
-python=${CROSSCHECK_PYTHON:-$place/env/bin/python}
-
-if [ ! -x "$python" ]; then
-    echo "crosscheck: installing PyTorch into $place/env ..." >&2
-    python3 -m venv "$place/env"
-    "$place/env/bin/pip" install -q -r examples/requirements-crosscheck.txt
-fi
+python=$(./scripts/pytorch.sh)
 mkdir -p "$place"
 failed=0
 check() { # label, command ...

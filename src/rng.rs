@@ -64,10 +64,10 @@ impl Stream {
     /// If `bound` is zero: there is nothing to draw from.
     pub fn below(&mut self, bound: u32) -> u32 {
         assert!(bound > 0, "cannot draw an integer below zero");
-        let threshold = bound.wrapping_neg() % bound;
         loop {
             let wide = u64::from(self.bits()) * u64::from(bound);
-            if wide as u32 >= threshold {
+            // The threshold lies below the bound, so the slow division is seldom needed.
+            if wide as u32 >= bound || wide as u32 >= bound.wrapping_neg() % bound {
                 return (wide >> 32) as u32;
             }
         }

@@ -2,11 +2,13 @@
 //! own with one thread: one that dies takes no other along.
 
 pub mod devices;
+mod order;
 mod watch;
 pub mod worker;
 
-use crate::experiments::{Plan, PlannedRun};
+use crate::experiments::{Plan, PlannedRun, cost};
 use crate::spec::Key;
+use order::Order;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -64,7 +66,7 @@ struct State<'a> {
 }
 
 /// Makes every run of `todo` (keys of the plan that are not in the store), at most `jobs` at
-/// a time. Runs of `plan` outside `todo` count as there.
+/// a time, in the order that [`order`] says. Runs of `plan` outside `todo` count as there.
 pub fn execute(
     plan: &Plan,
     todo: &BTreeSet<Key>,
@@ -76,9 +78,10 @@ pub fn execute(
     let state =
         Mutex::new(State { waiting, running: BTreeSet::new(), outcome: Outcome::default() });
     let changed = Condvar::new();
+    let order = Order::new(plan, todo, jobs, &|run| cost::seconds(&run.spec));
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
-            scope.spawn(|| work(plan, &state, &changed, executor, monitor));
+            scope.spawn(|| work((plan, &order), &state, &changed, executor, monitor));
         }
     });
     state.into_inner().unwrap_or_else(PoisonError::into_inner).outcome
@@ -89,7 +92,7 @@ fn locked<'a, 'b>(state: &'a Mutex<State<'b>>) -> MutexGuard<'a, State<'b>> {
 }
 
 fn work<'a>(
-    plan: &'a Plan,
+    (plan, order): (&'a Plan, &Order<'a>),
     state: &Mutex<State<'a>>,
     changed: &Condvar,
     executor: &dyn Executor,
@@ -101,7 +104,7 @@ fn work<'a>(
             if now.outcome.interrupted || now.waiting.is_empty() {
                 return;
             }
-            match next(plan, &mut now) {
+            match next(plan, order, &mut now) {
                 Some(key) => break key,
                 None if now.waiting.is_empty() => return,
                 None => now = changed.wait(now).unwrap_or_else(PoisonError::into_inner),
@@ -129,8 +132,9 @@ fn work<'a>(
     }
 }
 
-/// Takes the first waiting run whose parent is there; drops those whose parent failed.
-fn next<'a>(plan: &'a Plan, now: &mut State<'a>) -> Option<&'a Key> {
+/// Takes the waiting run that is to begin, of those whose parents are there; drops those
+/// whose parent failed.
+fn next<'a>(plan: &'a Plan, order: &Order<'a>, now: &mut State<'a>) -> Option<&'a Key> {
     let State { waiting, running, outcome } = now;
     let parent = |key: &Key| plan.runs[key].parent.as_ref();
     // Parents come before children in the order, so one pass sees whole chains.
@@ -143,8 +147,8 @@ fn next<'a>(plan: &'a Plan, now: &mut State<'a>) -> Option<&'a Key> {
         }
     });
     let pending: BTreeSet<&Key> = waiting.iter().chain(running.iter()).copied().collect();
-    let ready = waiting.iter().position(|key| parent(key).is_none_or(|p| !pending.contains(p)))?;
-    Some(waiting.remove(ready))
+    let chosen = order.choose(waiting, |key| parent(key).is_none_or(|p| !pending.contains(p)))?;
+    Some(waiting.remove(chosen))
 }
 
 fn attempt(

@@ -1,16 +1,16 @@
 //! Figures: drawn once as SVG, and rasterized from that SVG with the font inside this binary.
 
-mod axes;
+pub mod axes;
 mod bars;
 mod boundary;
-mod canvas;
+pub mod canvas;
 mod contour;
 mod course;
 mod curves;
 mod forest;
 mod heatmap;
 mod line;
-mod palette;
+pub mod palette;
 mod profile;
 
 use super::layout::Numbers;
@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 pub use forest::forest;
 
 /// Width of every figure in pixels.
-const WIDTH: f64 = 960.0;
+pub const WIDTH: f64 = 960.0;
 
 /// Pixels of the PNG per pixel of the SVG.
 const RASTER_SCALE: f32 = 2.0;

@@ -1,0 +1,10 @@
+//! What the benchmarks share.
+#![allow(dead_code)] // each of them uses some of it
+
+pub mod chart;
+pub mod compare;
+pub mod flop;
+pub mod peak;
+pub mod summary;
+pub mod trainer;
+pub mod workload;

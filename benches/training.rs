@@ -1,0 +1,249 @@
+//! `make bench`: criterion's measurements of what a run spends its time on, the machine's
+//! limit beside them, and a comparison with the last run.
+
+mod common;
+
+use bad_global_minima::data::Catalog;
+use bad_global_minima::experiments::aggregate::{RunRecord, Runs, aggregate};
+use bad_global_minima::experiments::results::{ExperimentResult, Measured};
+use bad_global_minima::experiments::{KeyMaker, Plan};
+use bad_global_minima::models::{InitialWeights, Network};
+use bad_global_minima::spec::{Key, RunSpec};
+use bad_global_minima::torch;
+use bad_global_minima::train::feed::Feed;
+use bad_global_minima::train::measure_split;
+use bad_global_minima::train::metrics::{Evaluation, Metrics, Status};
+use bad_global_minima::train::source::{Source, Split};
+use bad_global_minima::verify::claims::Claims;
+use bad_global_minima::verify::reference::{self, Reference};
+use bad_global_minima::verify::verify;
+use common::summary::duration;
+use common::trainer::{self, Trainer, from_random_weights};
+use common::{compare, flop, peak, workload};
+use criterion::Criterion;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+use tch::Device;
+
+/// A change of the median that says nothing, unless `BENCH_NOISE` gives another: the same
+/// program gives other times in the next minute.
+const NOISE: f64 = 0.10;
+
+fn main() -> anyhow::Result<ExitCode> {
+    torch::initialize()?;
+    let started = SystemTime::now();
+    let root = workload::repository().join("target/criterion");
+    let mut criterion = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(3))
+        .output_directory(&root)
+        .configure_from_args();
+    let catalog = workload::catalog();
+    steps(&mut criterion, &catalog)?;
+    batches(&mut criterion, &catalog)?;
+    evaluation(&mut criterion, &catalog)?;
+    bookkeeping(&mut criterion, &catalog)?;
+    criterion.final_summary();
+    // Criterion's own switches to look around measure nothing.
+    if std::env::args().any(|argument| argument == "--test" || argument == "--list") {
+        return Ok(ExitCode::SUCCESS);
+    }
+    limit(&root)?;
+    judge(&root, started)
+}
+
+/// One training step of each network: forward, loss, backward, update.
+fn steps(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()> {
+    let mut group = criterion.benchmark_group("step");
+    for (name, spec) in workload::networks()? {
+        let mut trainer = Trainer::of(&spec, catalog)?;
+        trainer.step()?;
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| trainer.step().expect("libtorch trains"));
+        });
+    }
+    group.finish();
+    Ok(())
+}
+
+/// Putting a batch together (gather, corrupt, crop, flip, normalize), and Algorithm 1 alone.
+fn batches(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()> {
+    let mut group = criterion.benchmark_group("assembly");
+    for (name, spec) in [("sota", workload::sota()?), ("pretraining", workload::pretraining()?)] {
+        let source = Source::open(&spec, catalog)?;
+        let order: Vec<usize> = source.order(1).into_iter().map(|e| e as usize).collect();
+        let batch = &order[..spec.train.batch_size as usize];
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let batch = source.batch(Split::Train { epoch: 1 }, batch.iter().copied());
+                batch.tensors(source.signature(), Device::Cpu)
+            });
+        });
+    }
+    group.finish();
+    let images = trainer::images(catalog)?;
+    let mut group = criterion.benchmark_group("corruption");
+    group.bench_function("2000 images, R 10", |bencher| {
+        bencher.iter_with_large_drop(|| trainer::corrupt_all(&images, 0));
+    });
+    group.finish();
+    Ok(())
+}
+
+/// Loss and accuracy over the 2,000 test images.
+fn evaluation(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()> {
+    let spec = workload::sota()?;
+    let source = Source::open(&spec, catalog)?;
+    let initial = InitialWeights { seed: 0, scale: 1.0 };
+    let network = Network::new(&spec.network, source.signature(), initial, Device::Cpu);
+    let feed = Feed::new(&source, Device::Cpu);
+    let mut group = criterion.benchmark_group("evaluation");
+    group.bench_function("resnet18, 2000 images", |bencher| {
+        bencher.iter(|| measure_split(&network, &feed, Split::Test));
+    });
+    group.finish();
+    Ok(())
+}
+
+/// What is done beside the training: names of runs, plans, verdicts.
+fn bookkeeping(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()> {
+    let plan = workload::plan("quick", &[], None)?;
+    let chain = plan.runs.values().find(|run| run.parent.is_some());
+    let chain: &RunSpec = &chain.expect("quick has adversarial initializations").spec;
+    let mut group = criterion.benchmark_group("bookkeeping");
+    let mut keys = KeyMaker::new(catalog);
+    group.bench_function("key of a chain", |bencher| {
+        bencher.iter(|| keys.key(chain).expect("the embedded data has a manifest"));
+    });
+    group.bench_function("plan of quick", |bencher| {
+        bencher.iter(|| workload::plan("quick", &[], None).expect("the profile is there"));
+    });
+    let results = made_up_results(&plan);
+    let expected = workload::repository().join("expected");
+    let claims: Claims = reference::read(&expected.join("claims.toml"))?;
+    let blessed = Reference::of_profile(&expected, "quick")?;
+    let platform = torch::platform(Device::Cpu);
+    group.bench_function("verification of quick", |bencher| {
+        bencher.iter(|| verify("quick", &results, &claims, blessed.as_ref(), &platform, false));
+    });
+    group.finish();
+    Ok(())
+}
+
+/// Results of a plan without training: every run ends with numbers made from its seed.
+fn made_up_results(plan: &Plan) -> Vec<ExperimentResult> {
+    // Every value that some metric asks of some measurement.
+    let metrics = plan.experiments.iter().flat_map(|(experiment, _)| &experiment.metrics);
+    let values = metrics
+        .filter_map(|metric| metric.name.trim_start_matches("gap.").split_once('.'))
+        .enumerate()
+        .map(|(place, (_, value))| (value.to_owned(), 1.0 + place as f64))
+        .collect();
+    aggregate(plan, &MadeUp { measured: Measured { values, series: BTreeMap::new() } })
+}
+
+struct MadeUp {
+    measured: Measured,
+}
+
+impl Runs for MadeUp {
+    fn run(&self, key: &Key, spec: &RunSpec) -> Option<RunRecord> {
+        let accuracy = 70.0 + spec.seed as f64;
+        let last = Evaluation {
+            epoch: 60,
+            learning_rate: 0.01,
+            train_loss: 0.1,
+            train_accuracy: accuracy + 10.0,
+            test_loss: 1.0,
+            test_accuracy: accuracy,
+            distance: 1.0 + accuracy,
+            distance_relative: 0.1,
+        };
+        let metrics = Metrics { status: Status::Finished, epochs: 60, evaluations: vec![last] };
+        Some(RunRecord { metrics, result_hash: key.to_string() })
+    }
+
+    fn measured(&self, _: &Key, _: &str, _: &str) -> Option<Measured> {
+        Some(self.measured.clone())
+    }
+}
+
+/// Median seconds of a benchmark that ran just now or earlier.
+fn median_of(root: &Path, name: &str) -> Option<f64> {
+    let text = std::fs::read_to_string(root.join(name).join("new/estimates.json")).ok()?;
+    let estimates: Value = serde_json::from_str(&text).ok()?;
+    Some(estimates["median"]["point_estimate"].as_f64()? * 1e-9)
+}
+
+/// Prints what a step could be and what it is.
+fn limit(root: &Path) -> anyhow::Result<()> {
+    println!("\nThe limit: {}", torch::platform(Device::Cpu).device);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as i32;
+    let mut one = f64::NAN;
+    for threads in std::iter::once(1).chain((cores > 1).then_some(cores)) {
+        let reached = peak::full_width(threads, 3)?;
+        if threads == 1 {
+            one = reached.peak;
+        }
+        println!("  {reached}");
+    }
+    println!("\nOperations (convolutions and linear layers) of a training step, per image:");
+    for (name, network, signature) in workload::counted() {
+        let count = flop::count(&network, signature);
+        let [parameters, flop] = [count.parameters as f64 / 1e6, count.step() as f64 / 1e6];
+        println!("  {name}: {parameters:.3} million parameters, {flop:.1} MFLOP");
+    }
+    println!("\nSteps of this run on one thread, of the peak of one core:");
+    let catalog = workload::catalog();
+    for (name, spec) in workload::networks()? {
+        let Some(seconds) = median_of(root, &format!("step/{name}")) else { continue };
+        let spec = from_random_weights(&spec);
+        let signature = Source::open(&spec, &catalog)?.signature();
+        let count = flop::count(&spec.network, signature);
+        let batch = f64::from(spec.train.batch_size);
+        let share = 100.0 * count.step() as f64 * batch / seconds / one;
+        let rate = batch / seconds;
+        println!("  {name}: {}, {rate:.0} images/s, {share:.1}%", duration(seconds));
+    }
+    let assembly = ["sota", "pretraining"].map(|name| (name, format!("assembly/{name}")));
+    for (name, path) in assembly {
+        let step = median_of(root, "step/resnet18");
+        let Some((step, assembly)) = step.zip(median_of(root, &path)) else { continue };
+        let share = 100.0 * assembly / step;
+        println!("  assembling a batch of {name}: {}, {share:.1}% of a step", duration(assembly));
+    }
+    Ok(())
+}
+
+/// Compares with the baseline; makes this run the next one's baseline unless something is
+/// slower, or `BENCH_SAVE` says that it is meant to be.
+fn judge(root: &Path, started: SystemTime) -> anyhow::Result<ExitCode> {
+    let noise = std::env::var("BENCH_NOISE").ok().and_then(|text| text.parse().ok());
+    let noise: f64 = noise.unwrap_or(NOISE);
+    let changes = compare::changes(root, started)?;
+    println!("\nAgainst the last run (slower or faster by more than {:.0}%):", 100.0 * noise);
+    if changes.is_empty() {
+        println!("  there is none yet; this one is kept");
+    }
+    let mut slower = 0;
+    for change in &changes {
+        let verdict = match (change.is_slower(noise), change.is_faster(noise)) {
+            (true, _) => "SLOWER",
+            (_, true) => "faster",
+            _ => "",
+        };
+        slower += usize::from(change.is_slower(noise));
+        let [low, estimate, high] = [change.low, change.estimate, change.high].map(|x| 100.0 * x);
+        println!("  {}: {estimate:+.1}% [{low:+.1}, {high:+.1}] {verdict}", change.name);
+    }
+    if slower > 0 && std::env::var_os("BENCH_SAVE").is_none() {
+        println!("{slower} slower; the baseline stays (SAVE=yes takes this run as the new one)");
+        return Ok(ExitCode::FAILURE);
+    }
+    compare::save(root, started)?;
+    Ok(ExitCode::SUCCESS)
+}
