@@ -2,7 +2,7 @@
 //! same for the same results: nothing here reads a clock, the environment or the terminal.
 
 mod escape;
-mod figures;
+pub mod figures;
 mod html;
 mod layout;
 mod manifest;

@@ -1,6 +1,7 @@
 //! Runs jobs side by side on one machine, parents before children, each in a process of its
 //! own with one thread: one that dies takes no other along.
 
+pub mod simulate;
 pub mod worker;
 
 use crate::experiments::{Plan, PlannedRun};
