@@ -10,7 +10,7 @@ CARGO = cargo
 OPTIONS = --profile $(PROFILE) --store $(STORE) --device $(DEVICE) \
     $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz check ci clean help
+.PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz cluster-test check ci clean help
 
 reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE)
 	@$(BGM) $(OPTIONS) reproduce --out $(OUT) $(if $(JOBS),--jobs $(JOBS))
@@ -53,6 +53,9 @@ faults: setup ## more than a thousand faults of the disk, one at every operation
 fuzz: ## ten million inputs to everything that reads files (needs no libtorch)
 	@./scripts/fuzz.sh
 
+cluster-test: build ## a profile through a real Slurm on this machine (Debian, as root)
+	@./scripts/cluster-test.sh
+
 check: setup ## formatting and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets --quiet -- -D warnings
@@ -60,7 +63,7 @@ check: setup ## formatting and lints
 ci: check test smoke ## what .ci/run does
 
 clean: ## everything that was made, libtorch included; not the stored runs
-	rm -rf target reproduction .torch .venv .libtorch .setup-stamp .crosscheck
+	rm -rf target reproduction .torch .venv .libtorch .setup-stamp .crosscheck .cluster
 
 help:
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
