@@ -5,7 +5,8 @@
 # needs in a temporary folder, and stops it again.
 #
 #   PROFILE=smoke  ONLY=fig1_toy,...  SEEDS=N   what is run
-#   REFERENCE=DIR   a finished store to compare with (default: target/smoke/runs)
+#   REFERENCE=DIR   the store to compare with (default: target/smoke/runs, where
+#                   `bgm reproduce` makes what is missing)
 #   KEEP=1          leave the stores and logs where they are
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -78,13 +79,10 @@ plan() { # name
 verified() { "$bgm" "${options[@]}" --device cpu --store "$1" verify; }
 
 # ------------------------------------------------------------------ what is compared with
+# Trains only what is not there.
 reference=${REFERENCE:-target/smoke/runs}
-if ! [ -d "$reference" ] || ! verified "$reference" >/dev/null 2>&1; then
-    reference=$work/reference/runs
-    echo "cluster-test: bgm reproduce, to compare with ..." >&2
-    check "bgm reproduce on this machine" "$bgm" --quiet "${options[@]}" --device cpu \
-        --store "$reference" reproduce --out "$work/reference/reproduction"
-fi
+check "bgm reproduce on this machine, to compare with" "$bgm" --quiet "${options[@]}" \
+    --device cpu --store "$reference" reproduce --out "$work/reproduction"
 
 # --------------------------------------------------------------------------------- Slurm
 slurm_start "$work/slurm-home"

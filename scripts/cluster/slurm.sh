@@ -29,7 +29,8 @@ SlurmctldHost=$host(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$slurm_home/munge/socket
+# A job that is sent back to the queue waits until its credential has expired.
+AuthInfo=socket=$slurm_home/munge/socket,cred_expire=20
 SlurmctldPort=${ports[0]}
 StateSaveLocation=$slurm_home/state
 SlurmdSpoolDir=$slurm_home/spool-%n
@@ -59,6 +60,11 @@ NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=${ports[2]} CPUs=$cpus Re
 PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 CONF
     export SLURM_CONF=$slurm_home/slurm.conf
+    # Snakemake calls srun in a job with Slurm's variables removed, this one too.
+    mkdir -p "$slurm_home/bin"
+    printf '#!/bin/sh\nSLURM_CONF=%s exec %s "$@"\n' "$SLURM_CONF" "$(command -v srun)" > "$slurm_home/bin/srun"
+    chmod +x "$slurm_home/bin/srun"
+    PATH=$slurm_home/bin:$PATH
     slurmctld -c
     slurmd -N n1
     slurmd -N n2

@@ -42,8 +42,9 @@ pub fn scaling(points: &[Simulated], title: &str, how: &str) -> Result<String, F
         let x = Scale::log((0.9, most as f64 * 1.1), (LEFT, RIGHT));
         let marks: Vec<_> =
             points.iter().map(|p| (p.workers as f64, p.workers.to_string())).collect();
-        let hours = |seconds: f64| seconds / 3600.0;
-        let ends = points.iter().flat_map(|p| [hours(p.makespan), hours(p.bound)]);
+        let (unit, second) = unit(points.iter().map(|p| p.makespan).fold(0.0, f64::max));
+        let scaled = |seconds: f64| seconds / second;
+        let ends = points.iter().flat_map(|p| [scaled(p.makespan), scaled(p.bound)]);
         let (low, high) = ends.fold((f64::INFINITY, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
         if low > high || low <= 0.0 {
             super::axes::no_data(canvas, upper);
@@ -51,10 +52,10 @@ pub fn scaling(points: &[Simulated], title: &str, how: &str) -> Result<String, F
         }
         let range = (low * 0.7, high * 1.4);
         let y = Scale::log(range, (upper.bottom, upper.top));
-        upper.y_axis(canvas, y, &decades(range), true);
-        upper.y_label(canvas, LEFT - 62.0, "Makespan (hours, log scale)");
+        upper.y_axis(canvas, y, &marks_on_log(range), true);
+        upper.y_label(canvas, LEFT - 62.0, &format!("Makespan ({unit}, log scale)"));
         let at = |pick: fn(&Simulated) -> f64| -> Vec<_> {
-            points.iter().map(|p| (x.at(p.workers as f64), y.at(hours(pick(p))))).collect()
+            points.iter().map(|p| (x.at(p.workers as f64), y.at(scaled(pick(p))))).collect()
         };
         canvas.line(&at(|p| p.bound), bound);
         series(canvas, &at(|p| p.makespan), time, Marker::Circle);
@@ -73,7 +74,7 @@ pub fn scaling(points: &[Simulated], title: &str, how: &str) -> Result<String, F
                 let font = Font::new(11.0).bold().colour(as_text(pen.colour));
                 canvas.text((RIGHT + 12.0, y), &text, font.anchor(Anchor::Left));
             };
-            let end = hours(last.makespan);
+            let end = scaled(last.makespan);
             label(canvas, y.at(end), time, duration(last.makespan));
             label(canvas, share.at(100.0 * last.idle), idle, format!("{:.0}%", 100.0 * last.idle));
         }
@@ -85,6 +86,28 @@ fn series(canvas: &mut Canvas<'_>, points: &[(f64, f64)], pen: Pen, marker: Mark
     for &at in points {
         canvas.mark(at, 4.2, marker, pen, true);
     }
+}
+
+/// A unit in which the longest time is a number that one reads, and its seconds.
+fn unit(longest: f64) -> (&'static str, f64) {
+    match longest {
+        s if s < 600.0 => ("seconds", 1.0),
+        s if s < 36_000.0 => ("minutes", 60.0),
+        s if s < 3_600_000.0 => ("hours", 3600.0),
+        _ => ("days", 86400.0),
+    }
+}
+
+/// Powers of ten in a range, and between them two and five times as much where those alone
+/// would be few.
+fn marks_on_log(range: (f64, f64)) -> Vec<f64> {
+    let whole = decades(range);
+    if whole.len() > 4 {
+        return whole;
+    }
+    let wide = decades((range.0 / 10.0, range.1));
+    let steps = wide.into_iter().flat_map(|mark| [1.0, 2.0, 5.0].map(|step| mark * step));
+    steps.filter(|mark| (range.0..=range.1).contains(mark)).collect()
 }
 
 /// A time in words: `3.2 h`.
