@@ -11,7 +11,7 @@ OPTIONS = --profile $(PROFILE) --store $(STORE) --device $(DEVICE) \
     $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
 .PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz bench \
-    bench-vs-pytorch bench-scaling check check-report ci clean help
+    bench-vs-pytorch bench-scaling cluster-test check check-report ci clean help
 
 reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE)
 	@$(BGM) $(OPTIONS) reproduce --out $(OUT) $(if $(JOBS),--jobs $(JOBS))
@@ -66,6 +66,9 @@ bench-vs-pytorch: build ## this program and a PyTorch baseline in turn (ROUNDS, 
 bench-scaling: build ## time and memory against data, R, width, seeds, jobs: target/scaling (SHORT=yes)
 	@$(CARGO) bench --quiet --profile release --bench scaling -- $(if $(SHORT),--short)
 
+cluster-test: build ## a profile through a real Slurm on this machine (Debian, as root)
+	@./scripts/cluster-test.sh
+
 check: setup ## formatting and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets --quiet -- -D warnings
@@ -73,7 +76,7 @@ check: setup ## formatting and lints
 ci: check test smoke check-report ## what .ci/run does
 
 clean: ## everything that was made, libtorch included; not the stored runs
-	rm -rf target reproduction .torch .venv .libtorch .setup-stamp .crosscheck
+	rm -rf target reproduction .torch .venv .libtorch .setup-stamp .crosscheck .cluster
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18

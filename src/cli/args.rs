@@ -96,10 +96,35 @@ pub enum Format {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    Text,
+    Json,
+    /// A Snakefile with its profiles and jobs, into --out.
+    Snakemake,
+}
+
 #[derive(Debug, Args)]
 pub struct Plan {
     #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
+    pub format: PlanFormat,
+    /// Where the Snakefile goes, or the figure of --simulate.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Also simulate clusters of 1 to 512 workers: how long, how idle.
+    #[arg(long)]
+    pub simulate: bool,
+    /// Floating-point operations a second that a GPU is taken to sustain: an assumption, from
+    /// which hours and time limits on a GPU are computed.
+    #[arg(long, value_name = "RATE", default_value_t = 2e13)]
+    pub device_flops: f64,
+    /// Jobs estimated to be shorter than this are run in groups (snakemake).
+    #[arg(long, value_name = "SECONDS", default_value_t = 120.0)]
+    pub group_below: f64,
+    /// How often a job that failed or was stopped is tried again, from its checkpoint
+    /// (snakemake).
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub retries: u32,
 }
 
 #[derive(Debug, Args)]

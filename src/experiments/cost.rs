@@ -5,7 +5,9 @@
 //! constants were fitted to stored runs (`bgm plan` shows estimates beside measured times);
 //! they order work and feed progress bars, and no result depends on them.
 
-use crate::spec::{Arch, DataSpec, RunSpec, Stop};
+use crate::data::catalog::DATASETS;
+use crate::measure::{AttackMethod, MeasureSpec};
+use crate::spec::{Arch, DataSpec, NetworkSpec, RunSpec, Stop};
 
 /// Multiply-adds a second of a training step on one core.
 const RATE: f64 = 3.0e10;
@@ -13,42 +15,165 @@ const RATE: f64 = 3.0e10;
 const LAYER_OVERHEAD: f64 = 1.4e-5;
 /// Fraction of its epochs that a memorizing run is expected to need.
 const MEMORIZED_AT: f64 = 0.3;
+/// Floating-point operations of a multiply-add.
+const FLOPS: f64 = 2.0;
+/// Forward and backward take about three forward passes.
+const TRAINING: f64 = 3.0;
+/// Seconds of starting the program, opening the data and writing the run.
+pub const START_UP: f64 = 2.0;
+
+/// What is counted of a piece of work.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// Multiply-adds, of forward and backward passes together.
+    pub multiply_adds: f64,
+    /// Layers passed through, a batch at a time, forward and backward.
+    pub layer_steps: f64,
+}
+
+impl std::ops::Add for Work {
+    type Output = Work;
+
+    fn add(self, other: Work) -> Work {
+        Work {
+            multiply_adds: self.multiply_adds + other.multiply_adds,
+            layer_steps: self.layer_steps + other.layer_steps,
+        }
+    }
+}
+
+impl std::iter::Sum for Work {
+    fn sum<I: Iterator<Item = Work>>(works: I) -> Work {
+        works.fold(Work::default(), |a, b| a + b)
+    }
+}
+
+impl Work {
+    /// Forward passes of `examples` examples in batches.
+    fn passes(spec: &RunSpec, examples: f64, batch: f64) -> Work {
+        let (multiply_adds, layers) = forward(&spec.network, pixels(&spec.data));
+        Work { multiply_adds: examples * multiply_adds, layer_steps: examples / batch * layers }
+    }
+
+    fn times(self, count: f64) -> Work {
+        Work { multiply_adds: self.multiply_adds * count, layer_steps: self.layer_steps * count }
+    }
+
+    /// Training, as long as it is expected to take.
+    pub fn of(spec: &RunSpec) -> Work {
+        let epochs = match spec.train.stop {
+            Stop::Epochs(epochs) => f64::from(epochs),
+            Stop::Memorized { max_epochs, .. } => MEMORIZED_AT * f64::from(max_epochs),
+        };
+        Work::of_epochs(spec, epochs)
+    }
+
+    /// Training, as long as it can take.
+    pub fn at_most(spec: &RunSpec) -> Work {
+        Work::of_epochs(spec, f64::from(spec.train.stop.max_epochs()))
+    }
+
+    fn of_epochs(spec: &RunSpec, epochs: f64) -> Work {
+        let train = &spec.train;
+        let copies = train.corruption.as_ref().map_or(1.0, |c| f64::from(c.replication))
+            * train.noise_copies.as_ref().map_or(1.0, |n| f64::from(n.copies + 1));
+        let seen = training_examples(&spec.data) * copies * epochs;
+        Work::passes(spec, seen, f64::from(train.batch_size)).times(TRAINING)
+    }
+
+    /// A measurement of a finished run.
+    pub fn of_measure(spec: &RunSpec, measure: &MeasureSpec) -> Work {
+        // Measurements take at most this many examples at a time.
+        const BATCH: f64 = 500.0;
+        let pass = |examples: f64| Work::passes(spec, examples, BATCH.min(examples.max(1.0)));
+        match measure {
+            MeasureSpec::Boundary { columns, .. } => pass(f64::from(*columns).powi(2)),
+            MeasureSpec::Norms => pass(training_examples(&spec.data)),
+            MeasureSpec::Attack { method, epsilon, images } => {
+                let steps = match method {
+                    AttackMethod::Fgsm => 1.0,
+                    AttackMethod::Pgd { steps } => f64::from(*steps),
+                };
+                let passes = 2.0 + TRAINING * steps;
+                pass(f64::from(*images)).times(passes * epsilon.len() as f64)
+            }
+            MeasureSpec::Sharpness { iterations, images } => {
+                // The gradient of a gradient: about two trainings.
+                pass(f64::from(*images)).times(2.0 * TRAINING * f64::from(*iterations))
+            }
+            MeasureSpec::Coherence { images } => {
+                let times = 1.0 + spec.train.snapshots.len() as f64;
+                Work::passes(spec, f64::from(*images), 1.0).times(TRAINING * times)
+            }
+            MeasureSpec::LayerDistance => Work::default(),
+            MeasureSpec::Interpolation { points, .. } => {
+                // Statistics and evaluation on the training set, evaluation on the test set.
+                pass(3.0 * training_examples(&spec.data)).times(f64::from(*points))
+            }
+        }
+    }
+
+    /// Floating-point operations: two a multiply-add.
+    pub fn flops(self) -> f64 {
+        FLOPS * self.multiply_adds
+    }
+
+    /// Estimated seconds on one core of the reference machine.
+    pub fn cpu_seconds(self) -> f64 {
+        self.multiply_adds / RATE + self.layer_steps * LAYER_OVERHEAD
+    }
+
+    /// Seconds on a device that sustains `flops` floating-point operations a second.
+    pub fn device_seconds(self, flops: f64) -> f64 {
+        self.flops() / flops
+    }
+}
 
 /// Estimated seconds of a run on one core of the reference machine.
 pub fn seconds(spec: &RunSpec) -> f64 {
-    let (examples, pixels) = match &spec.data {
-        DataSpec::Toy(toy) => (2.0 * f64::from(toy.points_per_class), 1.0),
-        DataSpec::Images(images) => {
-            let (count, side) = match images.dataset.as_str() {
-                "fashion-mnist-subset" => (2_000.0, 28.0),
-                "fashion-mnist" => (60_000.0, 28.0),
-                "cinic-10" => (90_000.0, 32.0),
-                "restricted-imagenet" => (257_000.0, 224.0),
-                _ => (50_000.0, 32.0),
-            };
-            let count = if images.train == 0 { count } else { f64::from(images.train) };
-            let side = side / f64::from(images.pool);
-            (count, side * side)
+    Work::of(spec).cpu_seconds()
+}
+
+/// Training images or points of a data set, before Algorithm 1 or noise copies.
+pub fn training_examples(data: &DataSpec) -> f64 {
+    let images = match data {
+        DataSpec::Toy(toy) => return 2.0 * f64::from(toy.points_per_class),
+        DataSpec::Images(images) => images,
+    };
+    if images.train != 0 {
+        return f64::from(images.train);
+    }
+    match images.dataset.as_str() {
+        "fashion-mnist-subset" => 2_000.0,
+        // Madry et al.'s nine super-classes.
+        "restricted-imagenet" => 257_000.0,
+        name => {
+            let info = DATASETS.iter().find(|info| info.name == name);
+            info.and_then(|info| info.counts).map_or(50_000.0, |counts| counts[0] as f64)
         }
+    }
+}
+
+/// Pixels of an input.
+pub fn pixels(data: &DataSpec) -> f64 {
+    let DataSpec::Images(images) = data else { return 1.0 };
+    let side = match images.dataset.as_str() {
+        "fashion-mnist-subset" | "fashion-mnist" => 28.0,
+        "restricted-imagenet" => 224.0,
+        _ => 32.0,
     };
-    let train = &spec.train;
-    let copies = train.corruption.as_ref().map_or(1.0, |c| f64::from(c.replication))
-        * train.noise_copies.as_ref().map_or(1.0, |n| f64::from(n.copies + 1));
-    let epochs = match train.stop {
-        Stop::Epochs(epochs) => f64::from(epochs),
-        Stop::Memorized { max_epochs, .. } => MEMORIZED_AT * f64::from(max_epochs),
-    };
-    let seen = examples * copies * epochs;
-    let width = f64::from(spec.network.width);
-    // Multiply-adds of one forward pass per pixel at width 1, and layers, of each network.
-    let (operations, layers) = match spec.network.arch {
+    (side / f64::from(images.pool)).powi(2)
+}
+
+/// Multiply-adds of a forward pass of one example, and layers.
+fn forward(network: &NetworkSpec, pixels: f64) -> (f64, f64) {
+    let width = f64::from(network.width);
+    // Multiply-adds per pixel at width 1 of each convolutional network.
+    match network.arch {
         Arch::Mlp => (width * width + 2.0 * width * pixels, 3.0),
         Arch::Resnet18 => (pixels * width * width * 132.0, 20.0),
         Arch::Resnet50 => (pixels * width * width * 310.0, 53.0),
         Arch::Vgg16 => (pixels * width * width * 75.0, 13.0),
         Arch::Densenet40 => (pixels * width * width * 470.0, 39.0),
-    };
-    // Forward and backward take about three forward passes.
-    seen * 3.0 * operations / RATE
-        + seen / f64::from(train.batch_size) * 3.0 * layers * LAYER_OVERHEAD
+    }
 }

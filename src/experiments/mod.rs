@@ -4,8 +4,10 @@
 pub mod aggregate;
 pub mod cost;
 mod declare;
+pub mod graph;
 mod grid;
 mod measured;
+pub mod memory;
 mod profile;
 pub mod results;
 pub mod space;

@@ -3,6 +3,7 @@
 
 pub mod devices;
 mod order;
+pub mod simulate;
 mod watch;
 pub mod worker;
 

@@ -12,6 +12,7 @@ mod heatmap;
 mod line;
 pub mod palette;
 mod profile;
+mod scaling;
 
 use super::layout::Numbers;
 use crate::experiments::RenderKind;
@@ -19,6 +20,7 @@ use resvg::{tiny_skia, usvg};
 use std::sync::{Arc, OnceLock};
 
 pub use forest::forest;
+pub use scaling::{duration, scaling};
 
 /// Width of every figure in pixels.
 pub const WIDTH: f64 = 960.0;

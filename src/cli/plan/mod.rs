@@ -1,14 +1,20 @@
 //! `bgm plan`: what would run.
 
+mod simulate;
+mod snakemake;
+
 use super::Failure;
-use super::args::{Format, Global, Plan};
+use super::args::{Global, Plan, PlanFormat};
 use super::session::Session;
-use crate::experiments::cost;
+use crate::experiments::cost::{self, Work};
+use crate::experiments::graph::{Graph, Speed};
 use crate::experiments::space::{self, Space};
+use crate::experiments::{KeyMaker, Plan as Runs};
 use crate::store::{Lookup, disk};
 use crate::verify::exit;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
+use simulate::Simulation;
 
 #[derive(Serialize)]
 struct PlannedJson<'a> {
@@ -33,9 +39,40 @@ struct PlanJson<'a> {
     needed_bytes: u64,
     /// What is free where the store is.
     free_bytes: Option<u64>,
+    compute: Compute,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    simulation: Option<Simulation>,
+}
+
+/// What all runs take, measurements left out, in core-hours and in GPU-hours.
+#[derive(Serialize)]
+struct Compute {
+    /// On the reference machine, estimated by constants fitted to measured runs.
+    core_hours: f64,
+    /// Two a multiply-add, forward and backward.
+    floating_point_operations: f64,
+    /// Declared, not measured.
+    assumed_device_flops: f64,
+    /// The operations divided by that rate.
+    gpu_hours: f64,
+}
+
+impl Compute {
+    fn of(plan: &Runs, device_flops: f64) -> Compute {
+        let work: Work = plan.runs.values().map(|run| Work::of(&run.spec)).sum();
+        Compute {
+            core_hours: work.cpu_seconds() / 3600.0,
+            floating_point_operations: work.flops(),
+            assumed_device_flops: device_flops,
+            gpu_hours: work.device_seconds(device_flops) / 3600.0,
+        }
+    }
 }
 
 pub fn plan(global: &Global, options: &Plan) -> Result<u8, Failure> {
+    if !(options.device_flops.is_finite() && options.device_flops > 0.0) {
+        return Err(Failure::Usage("--device-flops must be a positive number".to_owned()));
+    }
     let session = Session::open(global)?;
     let lookups = session.look_up_all();
     let runs = session.plan.order.iter().map(|key| {
@@ -64,19 +101,33 @@ pub fn plan(global: &Global, options: &Plan) -> Result<u8, Failure> {
     let open = session.plan.order.iter().filter(|k| !matches!(lookups[*k], Lookup::Stored(_)));
     let open = open.map(|key| Space::of(&session.plan.runs[key].spec));
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let graph = Graph::of(&session.plan, &mut KeyMaker::new(&session.catalog))?;
+    let on_gpu = global.device.starts_with("cuda");
+    let speed = if on_gpu { Speed::Device(options.device_flops) } else { Speed::Core };
     let plan = PlanJson {
         profile: &global.profile,
         runs: runs.collect(),
         needed_bytes: Space::together(open, jobs),
         free_bytes: disk::free_bytes(session.store.root()),
+        compute: Compute::of(&session.plan, options.device_flops),
+        simulation: options.simulate.then(|| Simulation::of(&graph, speed)),
     };
+    if let Some(simulation) = &plan.simulation {
+        simulation.draw(global, options)?;
+    }
     match options.format {
-        Format::Json => {
+        PlanFormat::Json => {
             let text = serde_json::to_string_pretty(&plan)
                 .map_err(|e| Failure::Environment(format!("plan as JSON: {e}")))?;
             println!("{text}");
         }
-        Format::Text => print_text(&session, &plan),
+        PlanFormat::Text => print_text(&session, &plan),
+        PlanFormat::Snakemake => {
+            let written = snakemake::write(global, options, &session, &graph, speed, &lookups)?;
+            if !global.quiet {
+                eprintln!("{written}");
+            }
+        }
     }
     Ok(exit::AS_BLESSED)
 }
@@ -121,4 +172,13 @@ fn print_text(session: &Session, plan: &PlanJson<'_>) {
         space::words(whole),
         space::words(plan.needed_bytes)
     );
+    let compute = &plan.compute;
+    println!(
+        "GPU: {:.2e} floating-point operations / {:.1e} a second = {:.1} GPU-hours; the rate is \
+         an assumption (--device-flops), not a measurement",
+        compute.floating_point_operations, compute.assumed_device_flops, compute.gpu_hours
+    );
+    if let Some(simulation) = &plan.simulation {
+        simulation.print();
+    }
 }
