@@ -92,6 +92,10 @@ impl Store {
                     let (found, made) = (run.result_hash, result_hash.to_owned());
                     return Err(StoreError::Differs { path: place, found, made });
                 }
+                // It may be whole: a disk that answers with errors is no reason to move it.
+                Err(StoreError::Io { path, source }) if source.kind() != ErrorKind::NotFound => {
+                    return Err(StoreError::Io { path, source });
+                }
                 Err(_) => self.set_aside(key).map_err(io_error(&place))?,
             }
         }
