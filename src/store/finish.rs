@@ -53,15 +53,28 @@ impl Store {
             disk::sync_folder(&staging).map_err(io_error(&staging))?;
             self.move_to_place(key, result_hash, &staging)
         };
-        let outcome = put();
+        let outcome = match put() {
+            Err(StoreError::Io { source, .. })
+                if is_in_the_way(&source) && self.has_result(key, result_hash) =>
+            {
+                Ok(())
+            }
+            outcome => outcome,
+        };
         let partial = paths::partial(&self.root, key);
         if outcome.is_ok() {
-            return disk::remove_dir_all(&partial).map_err(io_error(&partial));
+            // Should this fail, or another process still be at it, the next call does it.
+            drop(disk::remove_dir_all(&partial));
+        } else {
+            // On a full disk, others need the room.
+            drop(disk::remove_dir_all(&staging));
+            drop(disk::remove_dir_if_empty(&partial));
         }
-        // On a full disk, others need the room. Should this fail too, the next call does it.
-        drop(disk::remove_dir_all(&staging));
-        drop(disk::remove_dir_if_empty(&partial));
         outcome
+    }
+
+    fn has_result(&self, key: &Key, result_hash: &str) -> bool {
+        self.read(key).is_ok_and(|run| run.result_hash == result_hash)
     }
 
     fn move_to_place(
@@ -79,20 +92,14 @@ impl Store {
                     let (found, made) = (run.result_hash, result_hash.to_owned());
                     return Err(StoreError::Differs { path: place, found, made });
                 }
+                // It may be whole: a disk that answers with errors is no reason to move it.
+                Err(StoreError::Io { path, source }) if source.kind() != ErrorKind::NotFound => {
+                    return Err(StoreError::Io { path, source });
+                }
                 Err(_) => self.set_aside(key).map_err(io_error(&place))?,
             }
         }
-        let Err(problem) = disk::rename(staging, &place) else { return Ok(()) };
-        // In the way since just now; or moved, and the answer of a network file system was
-        // lost and the request made again.
-        let in_the_way = matches!(
-            problem.kind(),
-            ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotFound
-        );
-        match self.read(key) {
-            Ok(run) if in_the_way && run.result_hash == result_hash => Ok(()),
-            _ => Err(io_error(&place)(problem)),
-        }
+        disk::rename(staging, &place).map_err(io_error(&place))
     }
 
     /// Clears up what the making of a finished run left behind, if there is something: it was
@@ -126,4 +133,12 @@ impl Store {
         disk::create_dir_all(aside.parent().expect("it lies below the root"))?;
         disk::rename(&paths::run(&self.root, key), &aside)
     }
+}
+
+/// Whether another process that finishes the same run may be the reason: its folder is in the
+/// way, or it has cleared this one's away. Or the folder was moved, and the answer of a network
+/// file system was lost and the request made again.
+fn is_in_the_way(problem: &io::Error) -> bool {
+    let kinds = [ErrorKind::DirectoryNotEmpty, ErrorKind::AlreadyExists, ErrorKind::NotFound];
+    kinds.contains(&problem.kind())
 }

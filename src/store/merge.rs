@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What ends a merge before its end. What was merged until then is there, whole.
 #[derive(Debug, thiserror::Error)]
@@ -80,47 +80,54 @@ impl Store {
         if place(self)? == place(from)? {
             return Err(MergeError::Itself(from.root().to_owned()));
         }
-        let mut merged = Merged::default();
+        let (mut merged, mut busy) = (Merged::default(), Vec::new());
         let keys = from.keys()?;
         for (number, key) in keys.iter().enumerate() {
             (options.progress)(number, keys.len());
             match from.read(key) {
-                Ok(run) => self.merge_run(from, &run, options, &mut merged)?,
+                Ok(run) => {
+                    let mut silence = Silence::of(options.lock_patience);
+                    if !self.merge_run(from, &run, &mut silence, options, &mut merged)? {
+                        busy.push((run, silence));
+                    }
+                }
                 Err(problem) => merged.damaged.push(problem.to_string()),
             }
         }
+        // Whoever is alive may work on a run for hours; who is dead shows no sign of life for
+        // as long as that takes to be sure of.
+        let begun = Instant::now();
+        while !busy.is_empty() && begun.elapsed() <= options.lock_patience + LOCK_POLL {
+            std::thread::sleep(LOCK_POLL);
+            for (run, mut silence) in std::mem::take(&mut busy) {
+                if !self.merge_run(from, &run, &mut silence, options, &mut merged)? {
+                    busy.push((run, silence));
+                }
+            }
+        }
+        merged.busy.extend(busy.into_iter().map(|(run, _)| run.key));
         Ok(merged)
     }
 
+    /// Brings one run here, if nobody else works on it.
     fn merge_run(
         &self,
         from: &Store,
         run: &StoredRun,
+        silence: &mut Silence,
         options: &Options<'_>,
         merged: &mut Merged,
-    ) -> Result<(), MergeError> {
+    ) -> Result<bool, MergeError> {
         let key = &run.key;
+        if (options.stop)() {
+            return Err(MergeError::Stopped);
+        }
         if self.merge_is_done(from, run) {
             self.clear_up(key);
             merged.same += 1;
-            return Ok(());
+            return Ok(true);
         }
-        let mut silence = Silence::of(options.lock_patience);
-        let begun = std::time::Instant::now();
-        let _guard = loop {
-            if (options.stop)() {
-                return Err(MergeError::Stopped);
-            }
-            if let Some(guard) = self.try_lock(key, &mut silence)? {
-                break guard;
-            }
-            // Whoever is alive may work on the run for hours.
-            if begun.elapsed() > options.lock_patience + LOCK_POLL * 2 {
-                merged.busy.insert(key.clone());
-                return Ok(());
-            }
-            std::thread::sleep(LOCK_POLL);
-        };
+        let Some(_guard) = self.try_lock(key, silence)? else { return Ok(false) };
         match self.read(key) {
             Ok(here) if here.result_hash == run.result_hash => {
                 self.tidy(key)?;
@@ -128,7 +135,7 @@ impl Store {
             }
             Ok(here) => {
                 merged.conflicts.push(conflict(&here, run));
-                return Ok(());
+                return Ok(true);
             }
             // Not here, or damaged: that is set aside.
             Err(StoreError::Absent(_) | StoreError::Damaged { .. } | StoreError::Io { .. }) => {
@@ -140,14 +147,15 @@ impl Store {
                     // Changed while it was copied.
                     Err(StoreError::Damaged { path, problem }) if path.starts_with(from.root()) => {
                         merged.damaged.push(damaged(&path, problem).to_string());
-                        return Ok(());
+                        return Ok(true);
                     }
                     Err(problem) => return Err(problem.into()),
                 }
             }
             Err(problem) => return Err(problem.into()),
         }
-        self.merge_measurements(from, run, merged)
+        self.merge_measurements(from, run, merged)?;
+        Ok(true)
     }
 
     /// Whether a look without a lock shows that there is nothing to do.
