@@ -57,7 +57,7 @@ fuzz: ## ten million inputs to everything that reads files (needs no libtorch)
 bench: build ## criterion benchmarks and the machine's limit, against the last run (FILTER, NOISE, SAVE)
 	@./scripts/bench.sh
 
-bench-vs-pytorch: build ## this program and a PyTorch baseline in turn (ROUNDS, SEEDS, JOBS, PARTS)
+bench-vs-pytorch: build ## this program and a PyTorch baseline in turn (ROUNDS, PROFILE, SEEDS, JOBS, PARTS)
 	@./scripts/bench-vs-pytorch.sh
 
 bench-scaling: build ## time and memory against data, R, width, seeds, jobs: target/scaling (SHORT=yes)
