@@ -129,7 +129,7 @@ fn main() -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let how = format!(
         "ResNet18 on images of 14x14 pixels; 500 images, R = 1 and width 8 where they are not \
-         varied; one thread a run. {device}, {cores} cores."
+         varied; one thread a run. All scales are logarithmic. {device}, {cores} cores."
     );
     let svg = chart::draw("Time and memory of the program", &how, &columns)?;
     let write = |name: &str, bytes: &[u8]| {

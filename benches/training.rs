@@ -54,7 +54,9 @@ fn main() -> anyhow::Result<ExitCode> {
     if !has("--bench") || has("--test") || has("--list") {
         return Ok(ExitCode::SUCCESS);
     }
-    limit(&root)?;
+    if std::env::var_os("BENCH_LIMIT").is_none_or(|wanted| wanted != "no") {
+        limit(&root)?;
+    }
     judge(&root, started)
 }
 
