@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 #[derive(Parser)]
 struct Options {
-    /// Two values an axis: shows that everything works.
+    /// Two values an axis, and tiny headlines: shows that everything works.
     #[arg(long)]
     short: bool,
     /// Epochs of one run, in this process: images, replication factor, width.
@@ -100,7 +100,7 @@ fn main() -> anyhow::Result<()> {
     }
     let folder = workload::repository().join("target/scaling");
     std::fs::create_dir_all(&folder)?;
-    let tables = short_tables(&folder)?;
+    let tables = short_tables(&folder, options.short)?;
     let mut csv = "axis,value,seconds,bytes\n".to_owned();
     let mut columns = Vec::new();
     for axis in AXES {
@@ -129,7 +129,7 @@ fn main() -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let how = format!(
         "ResNet18 on images of 14x14 pixels; 500 images, R = 1 and width 8 where they are not \
-         varied; one thread a run. {device}, {cores} cores."
+         varied; one thread a run. All scales are logarithmic. {device}, {cores} cores."
     );
     let svg = chart::draw("Time and memory of the program", &how, &columns)?;
     let write = |name: &str, bytes: &[u8]| {
@@ -175,7 +175,7 @@ fn epoch_apart(point: [u32; 3]) -> anyhow::Result<(f64, f64)> {
 }
 
 /// The repository's tables with one more profile: quick's headline, four epochs a run.
-fn short_tables(folder: &Path) -> anyhow::Result<PathBuf> {
+fn short_tables(folder: &Path, trial: bool) -> anyhow::Result<PathBuf> {
     let (from, to) = (workload::repository().join("paper_tables"), folder.join("tables"));
     for part in ["", "profiles"] {
         std::fs::create_dir_all(to.join(part))?;
@@ -189,6 +189,9 @@ fn short_tables(folder: &Path) -> anyhow::Result<PathBuf> {
                    experiments = [\"table1_accuracy\"]\n\
                    [base.image.pretrain]\nepochs = 4\nevaluate_every = 4\n\
                    [base.image.train]\nepochs = 4\nevaluate_every = 4\n";
+    let small = "[base.image.data.images]\ndataset = \"fashion-mnist-subset\"\ntrain = 50\n\
+                 test = 50\nevaluate_on = \"test\"\npool = 2\n";
+    let profile = profile.to_owned() + if trial { small } else { "" };
     std::fs::write(to.join("profiles/scaling.toml"), profile)?;
     Ok(to)
 }

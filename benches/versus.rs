@@ -30,6 +30,9 @@ struct Options {
     /// Rounds of step, epoch and corruption.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Profile of the headline.
+    #[arg(long, default_value = "quick")]
+    profile: String,
     /// Seeds of the headline.
     #[arg(long, default_value_t = 2)]
     seeds: u32,
@@ -100,7 +103,8 @@ fn main() -> anyhow::Result<()> {
     }
     if wants(Part::Headline) {
         let jobs = options.jobs.unwrap_or_else(cores);
-        conductor.headline(options.seeds, jobs, workers, &mut summary)?;
+        let grid = Grid { profile: &options.profile, seeds: options.seeds, jobs };
+        conductor.headline(&grid, workers, &mut summary)?;
     }
     println!("{}", summary.line());
     Ok(())
@@ -148,6 +152,14 @@ struct Times {
     seconds: Vec<f64>,
     #[serde(flatten)]
     other: BTreeMap<String, Value>,
+}
+
+/// The runs of the headline.
+struct Grid<'a> {
+    profile: &'a str,
+    seeds: u32,
+    /// Ours at a time.
+    jobs: usize,
 }
 
 /// Calls both sides.
@@ -304,27 +316,28 @@ impl Conductor {
         Ok(())
     }
 
-    /// The quick headline: ours cold, ours from the store, theirs in both layouts.
+    /// The headline: ours cold, ours from the store, theirs in both layouts.
     fn headline(
         &self,
-        seeds: u32,
-        jobs: usize,
+        grid: &Grid<'_>,
         workers: [u64; 2],
         summary: &mut Summary,
     ) -> anyhow::Result<()> {
-        let plan = workload::plan("quick", &[workload::HEADLINE], Some(seeds))?;
+        let plan = workload::plan(grid.profile, &[workload::HEADLINE], Some(grid.seeds))?;
         let store = self.folder.join("runs");
         if store.exists() {
             std::fs::remove_dir_all(&store)?;
         }
-        let cold = self.reproduce(&store, seeds, jobs)?;
-        let stored = self.reproduce(&store, seeds, jobs)?;
+        let cold = self.reproduce(&store, grid)?;
+        let stored = self.reproduce(&store, grid)?;
         let (runs, accuracies) = trained(&plan, &store)?;
         let work = self.work(&workload::sota()?, &runs)?;
         let title = format!(
-            "the quick headline, {seeds} seeds, {} runs: ours with {jobs} jobs, theirs one after \
-             another",
-            runs.len()
+            "the {} headline, {} seeds, {} runs: ours with {} jobs, theirs one after another",
+            grid.profile,
+            grid.seeds,
+            runs.len(),
+            grid.jobs
         );
         let mut all = vec![vec![cold]];
         let mut names = Vec::new();
@@ -351,14 +364,14 @@ impl Conductor {
     }
 
     /// Seconds of `bgm reproduce` of the headline.
-    fn reproduce(&self, store: &Path, seeds: u32, jobs: usize) -> anyhow::Result<f64> {
+    fn reproduce(&self, store: &Path, grid: &Grid<'_>) -> anyhow::Result<f64> {
         let start = Instant::now();
         let status = Command::new(workload::repository().join("target/release/bgm"))
             .current_dir(workload::repository())
-            .args(["--profile", "quick", "--only", workload::HEADLINE, "--device", "cpu"])
-            .args(["--quiet", "--seeds", &seeds.to_string(), "--store"])
+            .args(["--profile", grid.profile, "--only", workload::HEADLINE, "--device", "cpu"])
+            .args(["--quiet", "--seeds", &grid.seeds.to_string(), "--store"])
             .arg(store)
-            .args(["reproduce", "--jobs", &jobs.to_string(), "--out"])
+            .args(["reproduce", "--jobs", &grid.jobs.to_string(), "--out"])
             .arg(self.folder.join("reproduction"))
             .stdout(Stdio::null())
             .status()
@@ -428,7 +441,7 @@ fn show(title: &str, medians: &[Vec<f64>], names: &[String]) -> [Option<f64>; 2]
     for (place, (times, name)) in medians[1..].iter().zip(names).enumerate() {
         let ratio = Ratio::of(&medians[0], times);
         let text = ratio.map_or_else(|| "not measured".to_owned(), |ratio| ratio.to_string());
-        println!("  {name}: {}; ours is faster by {text}", spread(times));
+        println!("  {name}: {}; ratio {text}", spread(times));
         if let Some(slot) = ratios.get_mut(place) {
             *slot = ratio.map(|ratio| ratio.median);
         }

@@ -142,6 +142,25 @@ mod tests {
     }
 
     #[test]
+    fn bounded_integers_are_those_of_lemires_method() {
+        // Bounds above half the range reject nearly every second draw.
+        for bound in [1, 2, 3, 10, 784, 65_537, u32::MAX / 2 + 2, u32::MAX - 1, u32::MAX] {
+            let [mut ours, mut bits] = [0, 0].map(|seed| Stream::open(seed, Purpose::Test, &[]));
+            for _ in 0..2_000 {
+                // As published: the threshold first.
+                let threshold = bound.wrapping_neg() % bound;
+                let expected = loop {
+                    let wide = u64::from(bits.bits()) * u64::from(bound);
+                    if wide as u32 >= threshold {
+                        break (wide >> 32) as u32;
+                    }
+                };
+                assert_eq!(ours.below(bound), expected, "bound {bound}");
+            }
+        }
+    }
+
+    #[test]
     fn normals_have_unit_variance() {
         let mut stream = Stream::open(2, Purpose::Test, &[]);
         let draws: Vec<f64> = (0..40_000).map(|_| stream.normal()).collect();

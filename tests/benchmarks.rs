@@ -38,11 +38,25 @@ fn the_walk_through_a_network_meets_every_parameter() {
 fn operations_are_those_that_pytorch_counts() {
     // benches/pytorch_baseline.py flop: torch.utils.flop_counter.FlopCounterMode around
     // forward, cross entropy and backward of two images, halved (PyTorch 2.11.0).
-    let flop = |arch, width, signature| {
-        flop::count(&NetworkSpec { arch, width, batch_norm: true }, signature).step()
-    };
-    let full_size = Signature { input: [1, 28, 28], outputs: 10 };
-    assert_eq!(flop(Arch::Resnet18, 64, full_size), 2_733_901_824);
+    const FULL_SIZE: Signature = Signature { input: [1, 28, 28], outputs: 10 };
+    let counted = [
+        (Arch::Resnet18, 8, SMALL, 11_469_696),
+        (Arch::Resnet18, 64, FULL_SIZE, 2_733_901_824),
+        (Arch::Resnet18, 64, PAPER, 3_328_997_376),
+        (Arch::Resnet50, 4, SMALL, 6_823_488),
+        (Arch::Resnet50, 64, FULL_SIZE, 6_280_015_872),
+        (Arch::Resnet50, 64, PAPER, 7_783_440_384),
+        (Arch::Vgg16, 8, SMALL, 4_214_400),
+        (Arch::Vgg16, 64, FULL_SIZE, 1_229_850_624),
+        (Arch::Vgg16, 64, PAPER, 1_875_671_040),
+        (Arch::Densenet40, 4, SMALL, 9_084_816),
+        (Arch::Densenet40, 12, FULL_SIZE, 330_059_376),
+        (Arch::Densenet40, 12, PAPER, 432_865_008),
+    ];
+    for (arch, width, signature, expected) in counted {
+        let network = NetworkSpec { arch, width, batch_norm: true };
+        assert_eq!(flop::count(&network, signature).step(), expected, "{network:?} {signature:?}");
+    }
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn draw_panel(canvas: &mut Canvas<'_>, column: &Column, memory: bool, panel: Pan
         (low, high.max(low * 1.01))
     };
     let (x_range, y_range) = (span(|p| p.0), span(|p| p.1));
-    let y_range = (y_range.0 / 1.6, y_range.1 * 1.6);
+    let y_range = (y_range.0 / 2.0, y_range.1 * 2.0);
     let x = Scale::log((x_range.0 / 1.1, x_range.1 * 1.1), (panel.left, panel.right));
     let y = Scale::log(y_range, (panel.bottom, panel.top));
     panel.y_axis(canvas, y, &round_values(y_range), true);
