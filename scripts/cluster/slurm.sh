@@ -46,9 +46,9 @@ AccountingStorageType=accounting_storage/none
 MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
-# Nodes are believed what stands here, and come back by themselves.
+# Nodes are believed what stands here. One that is down stays so until it is resumed.
 SlurmdParameters=config_overrides
-ReturnToService=2
+ReturnToService=0
 # Jobs that have ended stay visible: without accounting, Snakemake asks squeue.
 MinJobAge=86400
 SchedulerParameters=batch_sched_delay=1,sched_interval=2,requeue_delay=1

@@ -125,6 +125,11 @@ pub struct Plan {
     /// (snakemake).
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub retries: u32,
+    /// The longest job that the cluster allows: a longer run is stopped there and goes on in
+    /// the next job (snakemake).
+    #[arg(long, value_name = "MINUTES", default_value_t = 525_600,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub time_limit: u32,
 }
 
 #[derive(Debug, Args)]

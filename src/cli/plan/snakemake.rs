@@ -46,7 +46,9 @@ struct PlanJson<'a> {
     /// These, and what is looked at: of verification and report.
     profile_options: Vec<String>,
     gpus: u32,
-    retries: u32,
+    /// Of a job that fails or reaches the time limit.
+    retries: u64,
+    most_minutes: u32,
     /// By rule and name.
     jobs: BTreeMap<&'a str, JobJson<'a>>,
 }
@@ -110,7 +112,8 @@ pub fn write(
         profile_options: profile_options(global, &store_options)?,
         store_options,
         gpus: u32::from(on_gpu),
-        retries: options.retries,
+        retries: u64::from(options.retries) + further_jobs(&jobs, options.time_limit),
+        most_minutes: options.time_limit,
         jobs,
     };
     put(&out.join("jobs.json"), &serde_json::to_vec_pretty(&plan).map_err(json)?)?;
@@ -140,6 +143,12 @@ fn megabytes(job: &Job, on_gpu: bool) -> u64 {
 
 fn minutes(most_seconds: f64) -> u64 {
     (SLOWER * most_seconds / 60.0 + GRACE_MINUTES).ceil() as u64
+}
+
+/// Jobs that the longest run takes besides its first, if none may take longer than `limit`.
+fn further_jobs(jobs: &BTreeMap<&str, JobJson<'_>>, limit: u32) -> u64 {
+    let longest = jobs.values().map(|job| job.minutes).max().unwrap_or(1);
+    longest.div_ceil(u64::from(limit)).saturating_sub(1)
 }
 
 /// A folder's whole path as text: jobs do not begin where this program did.
