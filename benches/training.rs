@@ -107,7 +107,7 @@ fn evaluation(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()
     let feed = Feed::new(&source, Device::Cpu);
     let mut group = criterion.benchmark_group("evaluation");
     group.bench_function("resnet18, 2000 images", |bencher| {
-        bencher.iter(|| measure_split(&network, &feed, Split::Test));
+        bencher.iter(|| measure_split(&network, &feed, Split::Test, &|| false));
     });
     group.finish();
     Ok(())
