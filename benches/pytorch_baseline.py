@@ -42,6 +42,7 @@ from torch.utils.data import DataLoader, Dataset
 import networks
 
 EVALUATION_BATCH = 500
+MATRIX_PRODUCT = networks.Pointwise
 
 
 # ------------------------------------------------------------------------------ the data
@@ -166,10 +167,12 @@ def loader(dataset, batch_size, workers, shuffle):
 
 
 def build(work, spec, layout):
-    """The network as one writes it: 1x1 convolutions are nn.Conv2d too."""
-    networks.Pointwise = nn.Conv2d
+    """The network as one writes it: 1x1 convolutions are nn.Conv2d too, except where that
+    breaks the heap (see networks.Pointwise): below 8 channels, channels-last."""
     network = spec["network"]
     arch, width, batch_norm = network["arch"], network["width"], network["batch_norm"]
+    breaks = layout == "channels_last" and width < 8
+    networks.Pointwise = MATRIX_PRODUCT if breaks else nn.Conv2d
     (images, _), _ = load(work, spec["data"]["images"])
     shape = (1, *images.shape[1:])
     model = networks.build(arch, width, batch_norm, shape, work["classes"])
