@@ -31,7 +31,7 @@ for target in $targets; do
     # Slow targets (images, unpacking) get a tenth.
     case $target in image|archive) count=$((runs / 10)) ;; *) count=$runs ;; esac
     cargo fuzz run --sanitizer "$sanitizer" "$target" "$corpus" "fuzz/seeds/$target" -- \
-        -runs="$count" -max_len=4096 -rss_limit_mb=1024 -timeout=10 -print_final_stats=1 \
+        -runs="$count" -max_len=4096 -rss_limit_mb=1024 -timeout=60 -print_final_stats=1 \
         "${dictionary[@]}" 2> "$log" || { tail -40 "$log"; exit 1; }
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     coverage=$(grep -o 'cov: [0-9]* ft: [0-9]* corp: [0-9]*' "$log" | tail -1)

@@ -201,6 +201,10 @@ fn exact_on_the_same_platform_one_bit_is_outside() {
     let v = verify("quick", &moved, &claims(), Some(&reference), &platform("B"), false);
     assert_eq!(v.exit, exit::AS_BLESSED);
     assert!(v.regression.iter().all(|r| r.status == RegressionStatus::Within));
+    // Nor where a run meant something else when the reference was made.
+    let older = Reference { semantics: reference.semantics - 1, ..reference };
+    let v = verify("quick", &moved, &claims(), Some(&older), &platform("A"), false);
+    assert_eq!(v.exit, exit::AS_BLESSED);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::reference::{Reference, ReferenceValue};
 use super::stats;
 use crate::experiments::Metric;
 use crate::experiments::results::{CellResult, ExperimentResult};
+use crate::spec::TRAINING_SEMANTICS;
 use crate::torch::Platform;
 
 /// Probability that a verification of unchanged code with fresh seeds or on another platform
@@ -31,7 +32,9 @@ pub fn compare(
 ) -> Vec<RegressionOutcome> {
     let numbers: Vec<Number<'_>> = results.iter().flat_map(numbers).collect();
     let comparisons = numbers.iter().filter(|n| n.reference(reference).is_some()).count();
-    let same_platform = reference.platform == *platform;
+    // Bits are promised on the reference's platform, for what a run meant then.
+    let same_platform =
+        reference.platform == *platform && reference.semantics == TRAINING_SEMANTICS;
     numbers
         .iter()
         .map(|number| number.compare(reference, same_platform, comparisons.max(1)))
