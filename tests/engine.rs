@@ -8,7 +8,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
-use std::process::Stdio;
 
 /// Writes a plan with these options; the folder's jobs.json.
 fn write(place: &Workplace, options: &[&str]) -> Value {
@@ -160,13 +159,7 @@ fn tiny(place: &Workplace) -> String {
 fn perform(place: &Workplace, name: &str) -> String {
     let file = name.split_once('/').unwrap().1;
     let job = std::fs::read(place.path("engine/jobs").join(format!("{file}.json"))).unwrap();
-    let mut child = place
-        .command(&["run", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = place.start_unfed();
     child.stdin.take().unwrap().write_all(&job).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));

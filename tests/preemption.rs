@@ -361,13 +361,7 @@ fn a_checkpoint_of_another_version_is_named_and_not_used() {
 fn who_waits_or_reads_ends_too() {
     // Something that never ends to read: nothing can be saved, and nothing is waited for.
     let place = Workplace::new();
-    let mut child = place
-        .command(&["run", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = place.start_unfed();
     let open = child.stdin.take();
     std::thread::sleep(Duration::from_millis(500));
     let (code, said) = end(child, "TERM");

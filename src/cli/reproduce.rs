@@ -8,6 +8,7 @@ use super::{Failure, report, signals};
 use crate::experiments::cost;
 use crate::experiments::space::Space;
 use crate::schedule::devices::Devices;
+use crate::schedule::worker::unmeasured;
 use crate::schedule::{self, Outcome};
 use crate::spec::Key;
 use crate::store::Lookup;
@@ -55,10 +56,8 @@ fn todo(global: &Global, session: &Session) -> Result<BTreeSet<Key>, Failure> {
         let planned = &session.plan.runs[&key];
         match lookup {
             Lookup::Stored(run) => {
-                let kept = |id: &str| session.store.measured(&key, id, &run.result_hash);
-                let missing =
-                    planned.measures.iter().any(|m| !matches!(kept(&m.id()), Ok(Some(_))));
-                if missing {
+                let hash = &run.result_hash;
+                if !unmeasured(&session.store, &key, hash, &planned.measures).is_empty() {
                     todo.insert(key);
                 }
             }

@@ -148,16 +148,25 @@ fn lock(
     }
 }
 
+/// Those of `measures` that are not kept for the stored run with this result; what is damaged
+/// counts as not kept.
+pub fn unmeasured<'a>(
+    store: &Store,
+    key: &Key,
+    result_hash: &str,
+    measures: &'a [MeasureSpec],
+) -> Vec<&'a MeasureSpec> {
+    let kept = |m: &MeasureSpec| store.measured(key, &m.id(), result_hash);
+    measures.iter().filter(|m| !matches!(kept(m), Ok(Some(_)))).collect()
+}
+
 /// Makes the measurements of a stored run that are not kept yet.
 ///
 /// # Errors
 /// If the run is not there, or a measurement does not fit it.
 pub fn measure(key: &Key, measures: &[MeasureSpec], context: &Context<'_>) -> Result<(), RunError> {
     let stored = context.store.read(key)?;
-    let missing = || -> Vec<&MeasureSpec> {
-        let kept = |m: &MeasureSpec| context.store.measured(key, &m.id(), &stored.result_hash);
-        measures.iter().filter(|m| !matches!(kept(m), Ok(Some(_)))).collect()
-    };
+    let missing = || unmeasured(context.store, key, &stored.result_hash, measures);
     if missing().is_empty() {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use bad_global_minima::spec::*;
 use bad_global_minima::torch::Precision;
 use bad_global_minima::train::metrics::{Evaluation, Metrics};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 pub fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -181,6 +181,13 @@ impl Workplace {
             command.args(["--device", "cpu"]);
         }
         command
+    }
+
+    /// `bgm run -`: a process that waits for its job, with all its streams held.
+    pub fn start_unfed(&self) -> Child {
+        let mut command = self.command(&["run", "-"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("bgm starts")
     }
 
     /// `key result_hash` that `bgm run` prints for a spec.

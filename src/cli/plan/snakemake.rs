@@ -5,6 +5,7 @@ use super::super::args::{Global, Plan as Options};
 use super::super::child;
 use super::super::session::Session;
 use crate::experiments::graph::{Graph, Job, Kind, Speed};
+use crate::schedule::worker::unmeasured;
 use crate::spec::Key;
 use crate::store::{Lookup, Store};
 use serde::Serialize;
@@ -216,8 +217,7 @@ fn mark_done(
             }
         };
         let Lookup::Stored(run) = lookup else { continue };
-        let kept = |id: &str| store.measured(&job.key, id, &run.result_hash);
-        if job.measures.iter().all(|m| matches!(kept(&m.id()), Ok(Some(_)))) {
+        if unmeasured(store, &job.key, &run.result_hash, &job.measures).is_empty() {
             let path = folder.join(name);
             put(&path, format!("{} {}\n", job.key, run.result_hash).as_bytes())?;
             done.insert(path);
