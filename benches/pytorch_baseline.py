@@ -12,6 +12,8 @@ memory, normalized once; a batch is gathered and augmented as a whole by the Dat
     pytorch_baseline.py corruption --work WORK
     pytorch_baseline.py headline   --work WORK --layout contiguous [--workers N]
     pytorch_baseline.py flop       --work WORK
+    pytorch_baseline.py throughput --work WORK --layout channels_last --device cuda:0 \
+                                   --precision tf32 --network NAME --batch 128
 
 WORK is a JSON file that the benchmark writes: the specs of the runs and where the data is.
 Every task prints one line of JSON; times are in seconds.
@@ -370,6 +372,33 @@ def task_flop(work, options):
     return {"flop_per_image": counts}
 
 
+def task_throughput(work, options):
+    """Seconds of a training step of one network on made-up images, not waited for one by one."""
+    [network] = [n for n in work["networks"] if n["name"] == options.network]
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
+    last = options.layout == "channels_last"
+    is_cpu = options.device == "cpu"
+    networks.Pointwise = MATRIX_PRODUCT if is_cpu and last and network["width"] < 8 else nn.Conv2d
+    memory = torch.channels_last if last else torch.contiguous_format
+    shape = tuple(network["input"])
+    model = networks.build(network["arch"], network["width"], True, shape, work["classes"])
+    model = model.to(options.device, memory_format=memory).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
+    inputs = torch.randn(options.batch, *shape).to(options.device, memory_format=memory)
+    labels = torch.arange(options.batch, device=options.device) % work["classes"]
+
+    def block(count):
+        for _ in range(count):
+            _, loss = step(model, optimizer, inputs, labels)
+        if not np.isfinite(loss.item()):
+            sys.exit("error: the loss is not finite")
+
+    block(8)
+    return {"seconds": timed(lambda: block(options.count)) / options.count}
+
+
 TASKS = {
     "step": task_step,
     "epoch": task_epoch,
@@ -377,6 +406,7 @@ TASKS = {
     "corruption": task_corruption,
     "headline": task_headline,
     "flop": task_flop,
+    "throughput": task_throughput,
 }
 
 
@@ -388,6 +418,10 @@ def main():
     parser.add_argument("--threads", type=int, help="PyTorch's default if not given")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--count", type=int, default=20, help="repetitions that are timed")
+    parser.add_argument("--device", default="cpu", help="throughput only, as what follows")
+    parser.add_argument("--precision", choices=("strict", "tf32"), default="strict")
+    parser.add_argument("--network")
+    parser.add_argument("--batch", type=int, default=128)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -12,6 +12,7 @@ use bad_global_minima::spec::{Key, RunSpec};
 use bad_global_minima::store::Store;
 use bad_global_minima::torch;
 use clap::{Parser, ValueEnum};
+use common::process::last_line;
 use common::summary::{Ratio, Summary, duration, median};
 use common::trainer::{self, Trainer};
 use common::{flop, peak, workload};
@@ -180,19 +181,12 @@ impl Conductor {
         let catalog = workload::catalog();
         let normalization = catalog.info(workload::DATASET)?;
         let corruption = workload::corruption();
-        let networks: Vec<Value> = workload::counted()
-            .iter()
-            .map(|(name, network, signature)| {
-                json!({ "name": name, "arch": network.arch, "width": network.width,
-                        "input": signature.input })
-            })
-            .collect();
         let work = json!({
             "data": catalog.root(), "classes": workload::CLASSES,
             "mean": normalization.mean[0], "std": normalization.std[0],
             "corruption": { "dataset": workload::DATASET,
                 "replication": corruption.replication, "zero_out": corruption.zero_out },
-            "spec": spec, "runs": runs, "networks": networks,
+            "spec": spec, "runs": runs, "networks": workload::described(),
         });
         let path = self.folder.join("work.json");
         std::fs::write(&path, work.to_string())?;
@@ -459,18 +453,4 @@ fn spread(times: &[f64]) -> String {
         duration(low),
         duration(high)
     )
-}
-
-/// Runs a process and reads the last line of its output as JSON; the lines before are passed on.
-fn last_line(command: &mut Command) -> anyhow::Result<Value> {
-    let output = command.stderr(Stdio::inherit()).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let (before, last) = text.trim_end().rsplit_once('\n').unwrap_or(("", text.trim_end()));
-    if !before.is_empty() {
-        println!("{before}");
-    }
-    if !output.status.success() {
-        bail!("{command:?} ended with {}", output.status);
-    }
-    serde_json::from_str(last).with_context(|| format!("{command:?} printed '{last}'"))
 }

@@ -73,6 +73,7 @@ impl Runs for Fresh<'_> {
         let inputs = Inputs {
             catalog: self.catalog,
             device: tch::Device::Cpu,
+            graphs: false,
             parent: None,
             resume: None,
             key: "",

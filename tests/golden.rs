@@ -89,8 +89,14 @@ fn golden_losses_go_with_the_training_semantics() {
     let catalog = catalog();
     let mut text = format!("semantics {TRAINING_SEMANTICS}\n");
     let parent_spec = small_chain().parent().unwrap().clone();
-    let inputs =
-        |parent| Inputs { catalog: &catalog, device: Device::Cpu, parent, resume: None, key: "" };
+    let inputs = |parent| Inputs {
+        catalog: &catalog,
+        device: Device::Cpu,
+        graphs: false,
+        parent,
+        resume: None,
+        key: "",
+    };
     let parent = train::train(&parent_spec, &inputs(None), &mut Unobserved).unwrap();
     let weights = bad_global_minima::models::weights::state(&parent.network);
     let child = train::train(&small_chain(), &inputs(Some(&weights)), &mut Unobserved).unwrap();

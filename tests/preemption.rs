@@ -66,7 +66,7 @@ fn inputs<'a>(
     resume: Option<&'a [u8]>,
 ) -> Inputs<'a> {
     let resume = resume.map(|bytes| ("key", bytes));
-    Inputs { catalog, device: tch::Device::Cpu, parent, resume, key: "key" }
+    Inputs { catalog, device: tch::Device::Cpu, graphs: false, parent, resume, key: "key" }
 }
 
 fn everything(trained: &Trained) -> (Vec<u8>, String) {

@@ -143,7 +143,8 @@ fn numbers() -> BTreeMap<String, f64> {
     let catalog = Catalog::new(repository().join("data"));
     let train = |spec: &RunSpec, parent: Option<&weights::NamedTensors>| {
         let device = tch::Device::Cpu;
-        let inputs = Inputs { catalog: &catalog, device, parent, resume: None, key: "" };
+        let inputs =
+            Inputs { catalog: &catalog, device, graphs: false, parent, resume: None, key: "" };
         train::train(spec, &inputs, &mut Unobserved).unwrap()
     };
     let mut numbers = BTreeMap::new();

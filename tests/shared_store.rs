@@ -249,6 +249,7 @@ fn work(store: &Store, spec: &RunSpec, patience: Duration, notice: &dyn Fn(&str)
         store,
         catalog: &catalog,
         device: tch::Device::Cpu,
+        graphs: false,
         commit: "test",
         checkpoint_every: Duration::from_millis(5),
         lock_patience: patience,

@@ -82,6 +82,7 @@ fn work(truth: &Truth, root: &Path) -> (End, String, BTreeSet<u32>) {
             store: &store,
             catalog: &catalog,
             device: tch::Device::Cpu,
+            graphs: false,
             commit: "test",
             checkpoint_every: Duration::ZERO,
             lock_patience: Duration::ZERO,

@@ -5,6 +5,7 @@ pub mod chart;
 pub mod compare;
 pub mod flop;
 pub mod peak;
+pub mod process;
 pub mod summary;
 pub mod trainer;
 pub mod workload;

@@ -4,6 +4,7 @@
 use super::summary::median;
 use super::trainer::Trainer;
 use super::workload;
+use bad_global_minima::torch::Precision;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
@@ -51,8 +52,12 @@ pub struct Reached {
 /// # Errors
 /// If libtorch fails.
 pub fn full_width(threads: i32, steps: usize) -> anyhow::Result<Reached> {
-    let mut trainer =
-        Trainer::made_up(&workload::FULL_WIDTH, workload::FULL_SIZE, workload::FULL_BATCH)?;
+    let mut trainer = Trainer::made_up(
+        &workload::FULL_WIDTH,
+        workload::FULL_SIZE,
+        workload::FULL_BATCH,
+        (Device::Cpu, Precision::Strict),
+    )?;
     let before = product(threads);
     let step = median(&trainer.time_steps(steps, 1)?);
     let peak = before.max(product(threads));

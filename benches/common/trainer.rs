@@ -7,6 +7,8 @@ use bad_global_minima::models::weights::NamedTensors;
 use bad_global_minima::models::{InitialWeights, Network, Signature};
 use bad_global_minima::optim::OptimizerState;
 use bad_global_minima::spec::{NetworkSpec, Optimizer, RunSpec, Start, Stop};
+use bad_global_minima::torch::Precision;
+use bad_global_minima::train::replay::Stepper;
 use bad_global_minima::train::source::{Source, Split};
 use bad_global_minima::train::{self, Inputs, Observer, TrainError};
 use std::time::Instant;
@@ -39,23 +41,24 @@ impl Trainer {
     /// A network of its own on made-up images.
     ///
     /// # Errors
-    /// If libtorch refuses the switches.
+    /// If libtorch refuses the switches, or the device the precision.
     pub fn made_up(
         network: &NetworkSpec,
         signature: Signature,
         batch: i64,
+        (device, precision): (Device, Precision),
     ) -> anyhow::Result<Trainer> {
-        bad_global_minima::torch::initialize()?;
+        bad_global_minima::torch::use_precision(precision, device)?;
         let initial = InitialWeights { seed: 0, scale: 1.0 };
-        let network = Network::new(network, signature, initial, Device::Cpu);
+        let network = Network::new(network, signature, initial, device);
         let rule = Optimizer::Sgd { momentum: 0.9, weight_decay: 5e-4 };
         let optimizer = OptimizerState::new(&rule, &network);
         let [channels, height, width] = signature.input;
         let count = batch * height * width * channels;
         let ramp = Tensor::arange(count, (Kind::Float, Device::Cpu));
         let inputs = (ramp * 0.7).sin().view([batch, height, width, channels]);
-        let inputs = inputs.permute([0, 3, 1, 2]);
-        let labels = Tensor::arange(batch, (Kind::Int64, Device::Cpu)).remainder(10);
+        let inputs = inputs.permute([0, 3, 1, 2]).to_device(device);
+        let labels = Tensor::arange(batch, (Kind::Int64, device)).remainder(10);
         Ok(Trainer { network, optimizer, inputs, labels, rate: 1e-4 })
     }
 
@@ -67,6 +70,34 @@ impl Trainer {
         let batch = (&self.inputs, &self.labels);
         drop(train::step(&mut self.network, &mut self.optimizer, batch, self.rate)?);
         Ok(())
+    }
+
+    /// Seconds of a step, over `count` of them that are not waited for one by one, after some to
+    /// warm up.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn time_block(
+        &mut self,
+        stepper: &mut Stepper,
+        count: u32,
+        warm_up: u32,
+    ) -> anyhow::Result<f64> {
+        let mut start = Instant::now();
+        for step in 0..warm_up + count {
+            let batch = (&self.inputs, &self.labels);
+            let (network, optimizer) = (&mut self.network, &mut self.optimizer);
+            let (_, loss) = stepper.step(network, optimizer, batch, self.rate)?;
+            let is_last = step + 1 == warm_up + count;
+            // Reading a number waits for all that the device has been given.
+            if step + 1 == warm_up || is_last {
+                anyhow::ensure!(loss.double_value(&[]).is_finite(), "the loss is not finite");
+            }
+            if step + 1 == warm_up {
+                start = Instant::now();
+            }
+        }
+        Ok(start.elapsed().as_secs_f64() / f64::from(count))
     }
 
     /// Seconds of each of `count` steps, after some to warm up.
@@ -117,8 +148,14 @@ pub fn time_epochs(spec: &RunSpec, catalog: &Catalog, count: u32) -> anyhow::Res
     spec.train.stop = Stop::Epochs(count + 2);
     spec.train.evaluate_every = u32::MAX;
     let mut clock = Clock(Vec::new());
-    let inputs =
-        Inputs { catalog, device: Device::Cpu, parent: None, resume: None, key: "benchmark" };
+    let inputs = Inputs {
+        catalog,
+        device: Device::Cpu,
+        graphs: false,
+        parent: None,
+        resume: None,
+        key: "benchmark",
+    };
     train::train(&spec, &inputs, &mut clock)?;
     let gap = |pair: &[Instant]| (pair[1] - pair[0]).as_secs_f64();
     Ok(clock.0.windows(2).map(gap).take(count as usize).collect())

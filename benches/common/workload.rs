@@ -7,6 +7,7 @@ use bad_global_minima::data::Catalog;
 use bad_global_minima::experiments::{Plan, Profile};
 use bad_global_minima::models::Signature;
 use bad_global_minima::spec::{Arch, NetworkSpec, RunSpec};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// The table that is the paper's headline.
@@ -119,6 +120,15 @@ pub fn counted() -> Vec<(String, NetworkSpec, Signature)> {
         all.push(named(name, arch, wide, paper));
     }
     all
+}
+
+/// The same for another program to read.
+pub fn described() -> Vec<Value> {
+    let describe = |(name, network, signature): (String, NetworkSpec, Signature)| {
+        json!({ "name": name, "arch": network.arch, "width": network.width,
+                "input": signature.input })
+    };
+    counted().into_iter().map(describe).collect()
 }
 
 /// Operations of the network of [`FULL_WIDTH`] on one image.

@@ -44,6 +44,10 @@ pub struct Global {
     /// auto, cpu, cuda:0, ... or cuda:all (reproduce: every GPU of the machine).
     #[arg(long, global = true, default_value = "auto")]
     pub device: String,
+    /// Record each training step on a GPU as a CUDA graph and replay it (never tried on a GPU
+    /// yet: `bgm --cuda-graphs doctor` compares the bits).
+    #[arg(long, global = true)]
+    pub cuda_graphs: bool,
     /// Say nothing but results and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,

@@ -121,6 +121,7 @@ impl ChildExecutor<'_> {
             .args(["--store".as_ref(), self.global.store.as_os_str()])
             .args(["--data".as_ref(), self.global.data.as_os_str()])
             .args(["--device", device])
+            .args(self.global.cuda_graphs.then_some("--cuda-graphs"))
             .env("OMP_NUM_THREADS", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

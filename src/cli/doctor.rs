@@ -34,23 +34,38 @@ pub fn doctor(global: &Global) -> Result<u8, Failure> {
         .cloned()
         .ok_or_else(|| Failure::Usage("the smoke profile has no regularized run".to_owned()))?;
     spec.train.stop = Stop::Epochs(EPOCHS);
-    let hash = || -> Result<String, Failure> {
-        let inputs = Inputs { catalog: &catalog, device, parent: None, resume: None, key: "" };
+    let hash = |graphs| -> Result<String, Failure> {
+        let inputs =
+            Inputs { catalog: &catalog, device, graphs, parent: None, resume: None, key: "" };
         let trained = train::train(&spec, &inputs, &mut Unobserved)
             .map_err(crate::schedule::worker::RunError::from)?;
         let bytes = weights::to_bytes(&weights::state(&trained.network), None);
         Ok(crate::spec::hex(&Sha256::digest(bytes)))
     };
-    let (first, second) = (hash()?, hash()?);
-    if first == second {
-        println!("self-test  passed: {EPOCHS} epochs twice, the same bits ({})", &first[..12]);
-        Ok(exit::AS_BLESSED)
+    let (first, second) = (hash(false)?, hash(false)?);
+    let same = first == second;
+    let short = |hash: &str| hash[..12].to_owned();
+    if same {
+        println!("self-test  passed: {EPOCHS} epochs twice, the same bits ({})", short(&first));
     } else {
-        println!(
-            "self-test  FAILED: {EPOCHS} epochs twice gave {} and {}",
-            &first[..12],
-            &second[..12]
-        );
-        Ok(exit::ENVIRONMENT)
+        let (first, second) = (short(&first), short(&second));
+        println!("self-test  FAILED: {EPOCHS} epochs twice gave {first} and {second}");
     }
+    let graphs = !device.is_cuda()
+        || match hash(true) {
+            Ok(third) if third == first => {
+                println!("graphs     passed: the same bits with --cuda-graphs");
+                true
+            }
+            Ok(third) => {
+                println!("graphs     FAILED: --cuda-graphs gave {}: leave it out", short(&third));
+                false
+            }
+            Err(problem) => {
+                println!("graphs     FAILED: leave --cuda-graphs out: {problem}");
+                false
+            }
+        };
+    let trusted = same && (graphs || !global.cuda_graphs);
+    Ok(if trusted { exit::AS_BLESSED } else { exit::ENVIRONMENT })
 }

@@ -44,6 +44,7 @@ pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
         store: &store,
         catalog: &catalog,
         device,
+        graphs: global.cuda_graphs,
         commit: &session::commit(),
         checkpoint_every: Duration::try_from_secs_f64(options.checkpoint_seconds)
             .map_err(|e| Failure::Usage(format!("--checkpoint-seconds: {e}")))?,

@@ -93,13 +93,27 @@ pub fn check_space(store: &Store, needed: u64) -> Result<(), Failure> {
 /// Prepares libtorch and resolves the one device that a run is made on.
 pub fn device(global: &Global) -> Result<Device, Failure> {
     torch::initialize()?;
-    Ok(torch::device(&global.device)?)
+    let device = torch::device(&global.device)?;
+    refuse_graphs_without_gpu(global, device)?;
+    Ok(device)
 }
 
 /// The same where several devices are welcome; there is at least one.
 pub fn devices(global: &Global) -> Result<Vec<Device>, Failure> {
     torch::initialize()?;
-    Ok(torch::devices(&global.device)?)
+    let devices = torch::devices(&global.device)?;
+    devices.iter().try_for_each(|device| refuse_graphs_without_gpu(global, *device))?;
+    Ok(devices)
+}
+
+fn refuse_graphs_without_gpu(global: &Global, device: Device) -> Result<(), Failure> {
+    if !global.cuda_graphs || device.is_cuda() {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "--cuda-graphs: only a GPU has them, and --device {} is none here; leave the option out",
+        global.device
+    )))
 }
 
 /// Claims, reference and platform together with the verdicts on `results`.

@@ -20,6 +20,7 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
         store: &store,
         catalog: &catalog,
         device,
+        graphs: false,
         commit: &session::commit(),
         checkpoint_every: worker::CHECKPOINT_EVERY,
         lock_patience: lock::SILENCE,
@@ -37,6 +38,7 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
     let inputs = Inputs {
         catalog: &catalog,
         device,
+        graphs: false,
         parent: parent.as_ref(),
         resume: None,
         key: key.as_str(),

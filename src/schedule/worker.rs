@@ -57,6 +57,8 @@ pub struct Context<'a> {
     pub store: &'a Store,
     pub catalog: &'a Catalog,
     pub device: Device,
+    /// Whether steps are replayed as CUDA graphs.
+    pub graphs: bool,
     /// Commit of the program, for the record.
     pub commit: &'a str,
     /// How long unsaved work may grow before a checkpoint is written; zero: at every step.
@@ -245,6 +247,7 @@ fn make(
     let inputs = |resume| Inputs {
         catalog: context.catalog,
         device: context.device,
+        graphs: context.graphs,
         parent: parent.as_ref(),
         resume,
         key: key.as_str(),

@@ -2,8 +2,9 @@
 #![allow(unsafe_code)]
 
 use super::TorchError;
-use std::ffi::{CStr, c_char};
-use tch::Tensor;
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr::{NonNull, null_mut};
+use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
 unsafe extern "C" {
@@ -33,6 +34,11 @@ unsafe extern "C" {
         weight_decay: f64,
         epsilon: f64,
     ) -> *mut c_char;
+    fn bgm_graph_new(device: i8, graph: *mut *mut c_void) -> *mut c_char;
+    fn bgm_graph_begin(graph: *mut c_void) -> *mut c_char;
+    fn bgm_graph_end(graph: *mut c_void) -> *mut c_char;
+    fn bgm_graph_replay(graph: *mut c_void) -> *mut c_char;
+    fn bgm_graph_free(graph: *mut c_void);
 }
 
 /// Takes over a message that the shim allocated; `None` for null.
@@ -154,4 +160,76 @@ pub fn adam_step(
             1e-8,
         )
     })
+}
+
+/// A CUDA graph: kernels of one GPU that are recorded once and then launched together.
+pub struct Graph {
+    raw: NonNull<c_void>,
+    recorded: bool,
+}
+
+impl Graph {
+    /// An empty graph.
+    ///
+    /// # Errors
+    /// If `device` is no GPU, or libtorch has no CUDA graphs.
+    pub fn new(device: Device) -> Result<Graph, TorchError> {
+        let index = match device {
+            Device::Cuda(index) => i8::try_from(index).ok(),
+            _ => None,
+        };
+        let index = index
+            .ok_or_else(|| TorchError::Call(format!("CUDA graphs need a GPU, not {device:?}")))?;
+        let mut raw = null_mut();
+        // SAFETY: `raw` is written before a null message comes back.
+        outcome(unsafe { bgm_graph_new(index, &raw mut raw) })?;
+        match NonNull::new(raw) {
+            Some(raw) => Ok(Graph { raw, recorded: false }),
+            None => Err(TorchError::Call("CUDA graphs: nothing was made".to_owned())),
+        }
+    }
+
+    /// Whether there is something to replay.
+    pub fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// Records what `work` gives the device; nothing of it is run. Tensors that it makes keep
+    /// their places as long as the graph lives.
+    ///
+    /// # Errors
+    /// What `work` gives, or if it does something that cannot be recorded.
+    pub fn record(
+        &mut self,
+        work: &mut dyn FnMut() -> Result<(), TorchError>,
+    ) -> Result<(), TorchError> {
+        // SAFETY: the pointer came from `bgm_graph_new` and is freed only on drop.
+        outcome(unsafe { bgm_graph_begin(self.raw.as_ptr()) })?;
+        let worked = work();
+        // SAFETY: as above; recording has begun.
+        let ended = outcome(unsafe { bgm_graph_end(self.raw.as_ptr()) });
+        worked?;
+        ended?;
+        self.recorded = true;
+        Ok(())
+    }
+
+    /// Runs what was recorded, on the device's current stream.
+    ///
+    /// # Errors
+    /// If nothing was, or the device refuses.
+    pub fn replay(&self) -> Result<(), TorchError> {
+        if !self.recorded {
+            return Err(TorchError::Call("CUDA graphs: nothing was recorded".to_owned()));
+        }
+        // SAFETY: as above; the graph was recorded to its end.
+        outcome(unsafe { bgm_graph_replay(self.raw.as_ptr()) })
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: made by `bgm_graph_new`, and dropped once.
+        unsafe { bgm_graph_free(self.raw.as_ptr()) }
+    }
 }

@@ -3,7 +3,7 @@
 mod ffi;
 mod platform;
 
-pub use ffi::{AdamMoments, adam_step, sgd_step};
+pub use ffi::{AdamMoments, Graph, adam_step, sgd_step};
 pub use platform::{Platform, Precision};
 
 use std::path::Path;

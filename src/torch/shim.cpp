@@ -1,5 +1,5 @@
-// What libtorch offers and tch does not wrap: process-wide numerical switches and the
-// fused SGD step. Every function returns null on success, else a message that the caller
+// What libtorch offers and tch does not wrap: process-wide numerical switches, the fused
+// optimizer steps, and CUDA graphs. Every function returns null on success, else a message that the caller
 // frees with bgm_free.
 
 #include <ATen/Context.h>
@@ -8,11 +8,16 @@
 #include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
+
+#include <dlfcn.h>
 
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <optional>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -56,6 +61,77 @@ std::vector<at::Tensor> gather_like(at::Tensor* const* tensors, const std::vecto
   }
   return out;
 }
+
+// libtorch's CUDA half is loaded only where there is a GPU, so nothing may be linked against
+// it. The members of at::cuda::CUDAGraph are found by their names in the loaded library.
+template <typename Function>
+Function cuda_symbol(const char* name) {
+  auto found = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
+  TORCH_CHECK(found, "CUDA graphs: ", name, " is not in the loaded libraries");
+  return found;
+}
+
+// Its header needs CUDA's own, which do not come with libtorch. By it an at::cuda::CUDAGraph of
+// libtorch 2.11.0 has 104 bytes, aligned to 8.
+constexpr size_t GRAPH_BYTES = 512;
+
+// An at::cuda::CUDAGraph, and the stream that is set aside while it records.
+class Graph {
+ public:
+  explicit Graph(c10::DeviceIndex index) : device_(c10::DeviceType::CUDA, index) {
+    begin_ = cuda_symbol<Begin>("_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode");
+    end_ = cuda_symbol<Member>("_ZN2at4cuda9CUDAGraph11capture_endEv");
+    replay_ = cuda_symbol<Member>("_ZN2at4cuda9CUDAGraph6replayEv");
+    destroy_ = cuda_symbol<Member>("_ZN2at4cuda9CUDAGraphD1Ev");
+    cuda_symbol<Construct>("_ZN2at4cuda9CUDAGraphC1Eb")(storage_, false);
+  }
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+  ~Graph() { destroy_(storage_); }
+
+  // From here on, what this thread gives the device is recorded and not run. Recording is
+  // not possible on the default stream.
+  void begin() {
+    const c10::impl::VirtualGuardImpl guard(device_.type());
+    guard.synchronizeDevice(device_.index());
+    previous_ = guard.exchangeStream(guard.getStreamFromGlobalPool(device_));
+    try {
+      begin_(storage_, {0, 0}, /*cudaStreamCaptureModeGlobal*/ 0);
+    } catch (...) {
+      restore();
+      throw;
+    }
+  }
+
+  void end() {
+    try {
+      end_(storage_);
+    } catch (...) {
+      restore();
+      throw;
+    }
+    restore();
+  }
+
+  void replay() { replay_(storage_); }
+
+ private:
+  using Construct = void (*)(void*, bool);
+  using Member = void (*)(void*);
+  using Begin = void (*)(void*, std::pair<unsigned long long, unsigned long long>, int);
+
+  void restore() {
+    if (!previous_) return;
+    c10::impl::VirtualGuardImpl(device_.type()).exchangeStream(*previous_);
+    previous_.reset();
+  }
+
+  c10::Device device_;
+  std::optional<c10::Stream> previous_;
+  Begin begin_;
+  Member end_, replay_, destroy_;
+  alignas(std::max_align_t) unsigned char storage_[GRAPH_BYTES];
+};
 
 }  // namespace
 
@@ -105,4 +181,16 @@ char* bgm_adam_step(at::Tensor* const* parameters, at::Tensor* const* gradients,
                      weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
   });
 }
+
+char* bgm_graph_new(int8_t device, void** graph) {
+  return guarded([&] { *graph = new Graph(device); });
+}
+
+char* bgm_graph_begin(void* graph) { return guarded([&] { static_cast<Graph*>(graph)->begin(); }); }
+
+char* bgm_graph_end(void* graph) { return guarded([&] { static_cast<Graph*>(graph)->end(); }); }
+
+char* bgm_graph_replay(void* graph) { return guarded([&] { static_cast<Graph*>(graph)->replay(); }); }
+
+void bgm_graph_free(void* graph) { std::free(guarded([&] { delete static_cast<Graph*>(graph); })); }
 }

@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod feed;
 pub mod metrics;
+pub mod replay;
 pub mod schedule;
 pub mod source;
 mod sums;
@@ -19,6 +20,7 @@ use crate::torch::TorchError;
 use checkpoint::Progress;
 use feed::Feed;
 use metrics::{Metrics, Status};
+use replay::Stepper;
 use schedule::ScheduleState;
 use source::{Source, Split};
 use sums::{Totals, evaluation};
@@ -125,6 +127,8 @@ impl Observer for Unobserved {
 pub struct Inputs<'a> {
     pub catalog: &'a Catalog,
     pub device: Device,
+    /// Record steps as CUDA graphs and replay them; `device` must be a GPU.
+    pub graphs: bool,
     /// Final weights of the parent; must be given exactly if the spec names one.
     pub parent: Option<&'a NamedTensors>,
     /// Checkpoint to go on from, with the key that it must carry.
@@ -189,6 +193,8 @@ pub fn train(
         None => Progress::new(inputs.key),
     };
     let feed = Feed::new(&source, inputs.device);
+    let mut stepper =
+        if inputs.graphs { Stepper::replaying(inputs.device) } else { Stepper::plain() };
     let train = &spec.train;
     let batches = source.len(Split::TrainPlain).div_ceil(train.batch_size as usize) as u64;
     if progress.position.is_some_and(|position| position.batches > batches) {
@@ -219,7 +225,7 @@ pub fn train(
     while progress.epoch < most {
         let epoch = progress.epoch + 1;
         let rate = rate_of(&progress.schedule, epoch);
-        let parts = (&mut network, &mut optimizer, &mut progress);
+        let parts = (&mut network, &mut optimizer, &mut stepper, &mut progress);
         let sums = train_epoch(spec, &feed, parts, (batches, rate), observer)?;
         let mut diverged = !sums.loss.is_finite();
         let (mut memorized, mut evaluated) = (false, None);
@@ -312,7 +318,12 @@ fn resume(
 fn train_epoch(
     spec: &RunSpec,
     feed: &Feed<'_>,
-    (network, optimizer, progress): (&mut Network, &mut OptimizerState, &mut Progress),
+    (network, optimizer, stepper, progress): (
+        &mut Network,
+        &mut OptimizerState,
+        &mut Stepper,
+        &mut Progress,
+    ),
     (batches, rate): (u64, f64),
     observer: &mut dyn Observer,
 ) -> Result<Sums, TrainError> {
@@ -331,7 +342,7 @@ fn train_epoch(
             checkpoint::save(network, optimizer, &progress.within(totals.position(batch)))
         })?;
         let (inputs, labels) = pass.batch(range);
-        let (logits, _) = step(network, optimizer, (&inputs, &labels), rate)?;
+        let (logits, _) = stepper.step(network, optimizer, (&inputs, &labels), rate)?;
         totals.add(&logits, &labels);
     }
     progress.position = Some(totals.position(batches));

@@ -164,7 +164,8 @@ fn store_options(global: &Global, on_gpu: bool) -> Result<Vec<String>, Failure> 
     let device = if on_gpu { "cuda:0" } else { "cpu" };
     let options =
         ["--store", &whole(&global.store)?, "--data", &whole(&global.data)?, "--device", device];
-    Ok(options.map(str::to_owned).to_vec())
+    let graphs = (global.cuda_graphs && on_gpu).then_some("--cuda-graphs");
+    Ok(options.into_iter().chain(graphs).map(str::to_owned).collect())
 }
 
 fn profile_options(global: &Global, store_options: &[String]) -> Result<Vec<String>, Failure> {

@@ -1,0 +1,22 @@
+//! Measurements that are processes of their own.
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use std::process::{Command, Stdio};
+
+/// Runs a process and reads the last line of its output as JSON; the lines before are passed on.
+///
+/// # Errors
+/// If it fails, or prints no JSON.
+pub fn last_line(command: &mut Command) -> anyhow::Result<Value> {
+    let output = command.stderr(Stdio::inherit()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (before, last) = text.trim_end().rsplit_once('\n').unwrap_or(("", text.trim_end()));
+    if !before.is_empty() {
+        println!("{before}");
+    }
+    if !output.status.success() {
+        bail!("{command:?} ended with {}", output.status);
+    }
+    serde_json::from_str(last).with_context(|| format!("{command:?} printed '{last}'"))
+}

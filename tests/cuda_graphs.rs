@@ -1,0 +1,38 @@
+//! What can be known of CUDA graphs without a GPU. That replayed steps read and write the right
+//! tensors is shown in `src/train/replay.rs`; nothing here was ever run on one.
+
+mod common;
+
+use common::{Workplace, repository, text};
+use memchr::memmem;
+
+/// The shim finds the members of `at::cuda::CUDAGraph` by name when a GPU is there. Another
+/// libtorch with other names must be seen here and not on somebody's GPU.
+#[test]
+fn libtorch_has_the_names_that_the_shim_asks_for() {
+    let library = repository().join(".libtorch/lib/libtorch_cuda.so");
+    let Ok(content) = std::fs::read(&library) else {
+        eprintln!("{}: a libtorch without its CUDA half", library.display());
+        return;
+    };
+    let shim = std::fs::read_to_string(repository().join("src/torch/shim.cpp")).unwrap();
+    let names: Vec<&str> =
+        shim.split('"').filter(|text| text.starts_with("_ZN2at4cuda9CUDAGraph")).collect();
+    assert_eq!(names.len(), 5);
+    for name in names {
+        // As an entry of the table of names: a zero before and after it.
+        let entry = [b"\0", name.as_bytes(), b"\0"].concat();
+        assert!(memmem::find(&content, &entry).is_some(), "{name} is not in libtorch_cuda.so");
+    }
+}
+
+#[test]
+fn a_cpu_is_refused_in_words() {
+    let place = Workplace::new();
+    for command in ["doctor", "reproduce", "verify"] {
+        let output = place.bgm(&["--device", "cpu", "--cuda-graphs", command]);
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let said = text(&output.stderr);
+        assert!(said.contains("--cuda-graphs: only a GPU has them"), "{said}");
+    }
+}
