@@ -121,6 +121,19 @@ impl Experiment {
         }
     }
 
+    /// A level's name where the first metric is shown: a gap belongs to both of its levels.
+    pub fn level_name(&self, axis: usize, level: usize) -> String {
+        let axis = &self.axes[axis];
+        let own = &axis.levels[level];
+        let is_gap = self.metrics.first().is_some_and(|m| m.name.starts_with("gap."));
+        let contrast = self
+            .contrast
+            .as_ref()
+            .filter(|contrast| is_gap && axis.name == contrast.axis && own.id == contrast.minus);
+        let other = contrast.and_then(|c| axis.levels.iter().find(|level| level.id == c.of));
+        other.map_or_else(|| own.label.clone(), |of| format!("{} \u{2212} {}", of.label, own.label))
+    }
+
     /// Whether a metric means something in a cell.
     pub fn applies_to(&self, metric: &Metric, levels: &[usize]) -> bool {
         levels.iter().enumerate().all(|(axis, &level)| self.applies(metric, axis, level))
@@ -184,6 +197,8 @@ pub struct ProfilePanel {
     /// Series along y (of the course: a metric of an evaluation).
     pub y: String,
     pub y_label: String,
+    /// Only cells with this level id on the first axis.
+    pub only: Option<String>,
 }
 
 /// Kinds of figure.

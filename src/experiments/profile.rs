@@ -2,7 +2,7 @@
 //! `paper_tables/profiles/<name>.toml`; one may inherit from another.
 
 use super::Template;
-use super::declare::{Experiment, Level};
+use super::declare::{Experiment, Level, ProfilePanel};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -223,6 +223,15 @@ impl Profile {
             let (title, name) = (&panel.title, &panel.measure);
             let fix = "declare it as [measure.<name>], or show the 'course' of the runs";
             return Err(problem(format!("panel '{title}' shows a measure '{name}': {fix}")));
+        }
+        let first = experiment.axes.first();
+        let is_level =
+            |id: &String| first.is_some_and(|axis| axis.levels.iter().any(|l| l.id == *id));
+        let unknown = |panel: &&ProfilePanel| panel.only.as_ref().is_some_and(|id| !is_level(id));
+        if let Some(panel) = experiment.render.panels.iter().find(unknown) {
+            let title = &panel.title;
+            let fix = "name a level id of the first axis";
+            return Err(problem(format!("panel '{title}': 'only' is no such level: {fix}")));
         }
         Ok(experiment)
     }

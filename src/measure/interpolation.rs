@@ -6,12 +6,12 @@ use crate::models::Mode;
 use crate::models::weights::{NamedTensors, load_state, state};
 use crate::train::feed::Feed;
 use crate::train::source::Split;
-use crate::train::{build, measure_split};
+use crate::train::{EVALUATION_BATCH, build, measure_split};
 use tch::Kind;
 
 /// Evaluates `points` networks on the line from this run's weights (t = 0) to another's
 /// (t = 1), ends included. The running statistics of BatchNorm are computed anew at each
-/// point from the training set (those of the ends belong to the ends).
+/// point from training images, 500 at most (those of the ends belong to the ends).
 ///
 /// Values: `barrier`, the largest excess of the training loss over the straight line between
 /// the losses at the ends; `accuracy_dip`, the largest drop of test accuracy, in points, below
@@ -24,10 +24,9 @@ pub fn measure(subject: &Subject<'_>, points: u32) -> Result<Measured, Problem> 
     let other = subject.counterpart.ok_or("the run at the other end is not there")?;
     let here = state(subject.network);
     let mut network = build(subject.spec, subject.source, subject.device);
-    let all = subject.source.len(Split::TrainPlain);
-    let batches: Vec<_> = examples(subject, Split::TrainPlain, all).collect();
-    let inputs: Vec<_> = batches.iter().map(|(inputs, _)| inputs).collect();
-    let whole = tch::Tensor::cat(&inputs, 0);
+    // One pass, so that every layer has statistics of one input; more would not fit a device.
+    let calibration = examples(subject, Split::TrainPlain, EVALUATION_BATCH).next();
+    let (calibration, _) = calibration.ok_or("there are no training images")?;
     let feed = Feed::new(subject.source, subject.device);
     let points = points.max(3);
     let [mut ts, mut losses, mut train, mut test] = [const { Vec::new() }; 4];
@@ -35,7 +34,7 @@ pub fn measure(subject: &Subject<'_>, points: u32) -> Result<Measured, Problem> 
         let t = f64::from(point) / f64::from(points - 1);
         load_state(&mut network, &between(&here, other, t)?).map_err(|e| e.to_string())?;
         subject.go_on()?;
-        drop(tch::no_grad(|| network.forward(&whole, Mode::Calibrate)));
+        drop(tch::no_grad(|| network.forward(&calibration, Mode::Calibrate)));
         let on_train = measure_split(&network, &feed, Split::TrainPlain, subject.stop)?;
         let on_test = measure_split(&network, &feed, Split::Test, subject.stop)?;
         ts.push(t);

@@ -197,10 +197,11 @@ impl Claim {
                 count(Verdict::Refuted),
                 count(Verdict::Inconclusive)
             );
-            let named: Vec<&str> = judged
+            // Names have commas of their own.
+            let named: Vec<String> = judged
                 .iter()
                 .filter(|j| j.part.verdict != Verdict::Supported)
-                .map(|j| j.part.name.as_str())
+                .map(|j| format!("“{}”", j.part.name))
                 .collect();
             if !named.is_empty() {
                 reason += &format!("; not supported: {}", named.join(", "));

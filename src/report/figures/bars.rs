@@ -28,7 +28,7 @@ fn groups<'n, 'a>(numbers: &'n Numbers<'a>, series: Option<usize>) -> Vec<Group<
     let group = |levels: Vec<usize>| {
         let names = outer.iter().zip(&levels);
         let names = names.filter(|(axis, _)| experiment.axes[**axis].levels.len() > 1);
-        let names = names.map(|(&axis, &l)| experiment.axes[axis].levels[l].label.as_str());
+        let names = names.map(|(&axis, &l)| experiment.level_name(axis, l));
         let label = names.collect::<Vec<_>>().join(", ");
         let fits = |number: &&Number<'_>| {
             number.metric.name == metric.name
@@ -57,8 +57,9 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
     let rows: Vec<&Number<'_>> = groups.iter().flat_map(|g| &g.rows).copied().collect();
     let label_font = Font::new(12.0);
     let outer = longest(groups.iter().map(|g| g.label.as_str()), label_font.bold(), 250.0) + 1.0;
-    let inner = rows.iter().filter_map(|n| series_label(experiment, series, n));
-    let inner = longest(inner, label_font, 200.0);
+    let inner: Vec<String> =
+        rows.iter().filter_map(|n| series_label(experiment, series, n)).collect();
+    let inner = longest(inner.iter().map(String::as_str), label_font, 200.0);
     let left = 20.0 + outer + inner + if inner > 0.0 { 40.0 } else { 20.0 };
     let title = &experiment.title;
     let mut how = "Mark: mean over the seeds, with its 95% interval (Student t); small circles: \
@@ -107,7 +108,7 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
                 if let Some(text) = series_label(experiment, series, number) {
                     let (colour, _) = looks(experiment, series, number);
                     let font = label_font.anchor(Anchor::Right).colour(as_text(colour));
-                    canvas.text((panel.left - 12.0, middle), text, font);
+                    canvas.text((panel.left - 12.0, middle), &text, font);
                 }
                 row(canvas, number, looks(experiment, series, number), x, middle);
                 y += ROW;
@@ -117,12 +118,12 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
     })
 }
 
-fn series_label<'a>(
-    experiment: &'a Experiment,
+fn series_label(
+    experiment: &Experiment,
     series: Option<usize>,
     number: &Number<'_>,
-) -> Option<&'a str> {
-    series.map(|axis| experiment.axes[axis].levels[number.cell.levels[axis]].label.as_str())
+) -> Option<String> {
+    series.map(|axis| experiment.level_name(axis, number.cell.levels[axis]))
 }
 
 /// The axis whose levels have the colours: the initialization, else the series.
@@ -149,20 +150,22 @@ fn entries(experiment: &Experiment, series: Option<usize>, rows: &[&Number<'_>])
     let coloured = coloured_axis(experiment, series);
     // Only what is drawn: a gap stands at one level of its axis.
     let levels = |axis: usize| {
-        let levels = experiment.axes[axis].levels.iter().enumerate();
-        levels.filter(move |(place, _)| rows.iter().any(|n| n.cell.levels[axis] == *place))
+        let places = 0..experiment.axes[axis].levels.len();
+        places.filter(move |place| rows.iter().any(|n| n.cell.levels[axis] == *place))
     };
     if let Some(axis) = coloured {
-        for (place, level) in levels(axis) {
+        for place in levels(axis) {
+            let name = experiment.level_name(axis, place);
             let colour = level_colour(experiment, coloured, place);
             let shape = if coloured == series { marker(place) } else { Marker::Circle };
-            entries.push(entry(&level.label, Sample::Mark(shape, Pen::new(colour, 1.0), true)));
+            entries.push(entry(&name, Sample::Mark(shape, Pen::new(colour, 1.0), true)));
         }
     }
     if let Some(axis) = series.filter(|_| coloured != series) {
-        for (place, level) in levels(axis) {
+        for place in levels(axis) {
+            let name = experiment.level_name(axis, place);
             let pen = Pen::new(INK, 1.0);
-            entries.push(entry(&level.label, Sample::Mark(marker(place), pen, true)));
+            entries.push(entry(&name, Sample::Mark(marker(place), pen, true)));
         }
     }
     if coloured.is_none() {

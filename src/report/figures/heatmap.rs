@@ -88,7 +88,7 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
                 bottom: above + grid_height,
             };
             let names = axes.panels.iter().zip(levels);
-            let names = names.map(|(&axis, &l)| experiment.axes[axis].levels[l].label.as_str());
+            let names = names.map(|(&axis, &l)| experiment.level_name(axis, l));
             let name = names.collect::<Vec<_>>().join(", ");
             canvas.text((panel.left, panel.top - 14.0), &name, Font::new(13.0).bold());
             let here = main.iter().copied().filter(|n| axes.is_in(n, levels));

@@ -91,8 +91,11 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
     let head = Head { title, how, entries: entries(experiment, series, &main) };
     let top = head.height(WIDTH);
     let most = if columns == 1 { 150.0 } else { 80.0 };
-    let names = series.iter().flat_map(|&axis| &experiment.axes[axis].levels);
-    let room = longest(names.map(|level| level.label.as_str()), Font::new(11.0), most) + 1.0;
+    let names = series.iter().flat_map(|&axis| {
+        (0..experiment.axes[axis].levels.len()).map(move |level| experiment.level_name(axis, level))
+    });
+    let names: Vec<String> = names.collect();
+    let room = longest(names.iter().map(String::as_str), Font::new(11.0), most) + 1.0;
     let rows = panels.len().div_ceil(columns);
     let row_height = PANEL_HEIGHT + 92.0;
     let size = (WIDTH, top + rows as f64 * row_height);
@@ -108,11 +111,9 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
                 right: left + width - 72.0 - 70.0 - room,
                 bottom: above + PANEL_HEIGHT,
             };
-            let names: Vec<&str> = rest
-                .iter()
-                .zip(levels)
-                .map(|(&axis, &level)| experiment.axes[axis].levels[level].label.as_str())
-                .collect();
+            let names = rest.iter().zip(levels);
+            let names: Vec<String> =
+                names.map(|(&axis, &level)| experiment.level_name(axis, level)).collect();
             let bold = Font::new(13.0).bold();
             canvas.text((panel.left, panel.top - 14.0), &names.join(", "), bold);
             let Some((range, x)) = range.zip(experiment.axes.get(x_axis)) else {
@@ -159,8 +160,8 @@ fn looks(experiment: &Experiment, series: Option<usize>, level: usize) -> (Rgb, 
 fn entries(experiment: &Experiment, series: Option<usize>, main: &[&Number<'_>]) -> Vec<Entry> {
     let level = |level: usize| {
         let (_, pen, marker) = looks(experiment, series, level);
-        let axis = series.map(|axis| &experiment.axes[axis].levels[level]);
-        let text = axis.map_or_else(|| "mean".to_owned(), |level| level.label.clone());
+        let text =
+            series.map_or_else(|| "mean".to_owned(), |axis| experiment.level_name(axis, level));
         Entry { text, draw: Sample::MarkedLine(pen, marker) }
     };
     let count = series.map_or(1, |axis| experiment.axes[axis].levels.len());
@@ -244,8 +245,8 @@ fn end_labels(
         let number = show(&experiment.metrics[0], mean);
         canvas.text((start + 4.0, at), &number, font.bold());
         let next = start + 10.0 + text_width(&number, font.bold());
-        let label = series.map_or("", |axis| experiment.axes[axis].levels[level].label.as_str());
-        for (i, line) in wrap(label, font, room).iter().enumerate() {
+        let label = series.map(|axis| experiment.level_name(axis, level)).unwrap_or_default();
+        for (i, line) in wrap(&label, font, room).iter().enumerate() {
             canvas.text((next, at + 13.0 * i as f64), line, font);
         }
     }

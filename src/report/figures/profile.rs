@@ -63,7 +63,10 @@ fn draw_panel(
     declared: &ProfilePanel,
     panel: Panel,
 ) {
-    let lines: Vec<Vec<Point>> = result.cells.iter().map(|cell| points(cell, declared)).collect();
+    let line = |cell: &CellResult| {
+        if is_shown(result, cell, declared) { points(cell, declared) } else { Vec::new() }
+    };
+    let lines: Vec<Vec<Point>> = result.cells.iter().map(line).collect();
     let all = || lines.iter().flatten();
     let heights = all().flat_map(|p| p.interval.into_iter().flatten().chain([p.mean]));
     let (Some(y_range), Some(x_range)) = (padded(heights, 0.05), padded(all().map(|p| p.x), 0.03))
@@ -91,6 +94,12 @@ fn draw_panel(
             canvas.mark(at(point), 3.4, marker, Pen { dashes: &[], ..pen }, true);
         }
     }
+}
+
+fn is_shown(result: &ExperimentResult, cell: &CellResult, declared: &ProfilePanel) -> bool {
+    let first = result.experiment.axes.first().zip(cell.levels.first());
+    let id = first.map(|(axis, &level)| axis.levels[level].id.as_str());
+    declared.only.is_none() || declared.only.as_deref() == id
 }
 
 /// A cell's series over its seeds, as far as every seed has it.
