@@ -45,6 +45,7 @@ import networks
 
 EVALUATION_BATCH = 500
 MATRIX_PRODUCT = networks.Pointwise
+MEMORY = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
 # ------------------------------------------------------------------------------ the data
@@ -169,16 +170,18 @@ def loader(dataset, batch_size, workers, shuffle):
 
 
 def build(work, spec, layout):
-    """The network as one writes it: 1x1 convolutions are nn.Conv2d too, except where that
-    breaks the heap (see networks.Pointwise): below 8 channels, channels-last."""
-    network = spec["network"]
-    arch, width, batch_norm = network["arch"], network["width"], network["batch_norm"]
-    breaks = layout == "channels_last" and width < 8
-    networks.Pointwise = MATRIX_PRODUCT if breaks else nn.Conv2d
     (images, _), _ = load(work, spec["data"]["images"])
-    shape = (1, *images.shape[1:])
-    model = networks.build(arch, width, batch_norm, shape, work["classes"])
-    return model.to(memory_format=torch.channels_last) if layout == "channels_last" else model
+    return network_of(spec["network"], (1, *images.shape[1:]), work["classes"], layout)
+
+
+def network_of(network, shape, classes, layout, device="cpu"):
+    """The network as one writes it: 1x1 convolutions are nn.Conv2d too, except where that
+    breaks the heap (see networks.Pointwise): below 8 channels, channels-last, on a CPU."""
+    arch, width = network["arch"], network["width"]
+    breaks = layout == "channels_last" and width < 8 and device == "cpu"
+    networks.Pointwise = MATRIX_PRODUCT if breaks else nn.Conv2d
+    model = networks.build(arch, width, network.get("batch_norm", True), shape, classes)
+    return model.to(device, memory_format=MEMORY[layout])
 
 
 def optimizer_of(model, train):
@@ -378,15 +381,10 @@ def task_throughput(work, options):
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
-    last = options.layout == "channels_last"
-    is_cpu = options.device == "cpu"
-    networks.Pointwise = MATRIX_PRODUCT if is_cpu and last and network["width"] < 8 else nn.Conv2d
-    memory = torch.channels_last if last else torch.contiguous_format
     shape = tuple(network["input"])
-    model = networks.build(network["arch"], network["width"], True, shape, work["classes"])
-    model = model.to(options.device, memory_format=memory).train()
+    model = network_of(network, shape, work["classes"], options.layout, options.device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
-    inputs = torch.randn(options.batch, *shape).to(options.device, memory_format=memory)
+    inputs = torch.randn(options.batch, *shape).to(options.device, memory_format=MEMORY[options.layout])
     labels = torch.arange(options.batch, device=options.device) % work["classes"]
 
     def block(count):

@@ -15,7 +15,7 @@ use clap::Parser;
 use common::trainer::Trainer;
 use common::{process, workload};
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tch::Device;
 
@@ -58,11 +58,15 @@ fn main() -> anyhow::Result<()> {
     }
     let platform = torch::platform(device);
     println!("{}, libtorch {}, batches of {batch}", platform.device, platform.libtorch);
+    let work = workload::folder().join("networks.json");
+    std::fs::create_dir_all(workload::folder())?;
+    let described = json!({ "classes": workload::CLASSES, "networks": workload::described() });
+    std::fs::write(&work, described.to_string())?;
     let mut all = Map::new();
     for (name, ..) in networks(device).iter().filter(|(n, ..)| n.contains(&options.network)) {
         println!("{name}:");
         let mut row = Map::new();
-        for (label, mut command) in measurements(&options, device, batch, name)? {
+        for (label, mut command) in measurements(&options, device, batch, (name, &work))? {
             // A GPU that lacks memory for one way may have it for the next.
             match process::last_line(&mut command) {
                 Ok(value) => {
@@ -88,13 +92,8 @@ fn main() -> anyhow::Result<()> {
 
 /// At the paper's widths for a GPU, at the profiles' for a CPU.
 fn networks(device: Device) -> Vec<(String, NetworkSpec, Signature)> {
-    let is_small = |signature: &Signature| signature.input == [1, 14, 14];
     let mut all = workload::counted();
-    all.retain(|(_, network, signature)| {
-        let is_narrow = network.width
-            < if network.arch == bad_global_minima::spec::Arch::Densenet40 { 12 } else { 64 };
-        if device.is_cuda() { !is_narrow && !is_small(signature) } else { is_narrow }
-    });
+    all.retain(|(.., signature)| device.is_cuda() != (signature.input == [1, 14, 14]));
     all
 }
 
@@ -103,12 +102,17 @@ fn measurements(
     options: &Options,
     device: Device,
     batch: i64,
-    name: &str,
+    (name, work): (&str, &Path),
 ) -> anyhow::Result<Vec<(String, Command)>> {
     let precisions: &[&str] = if device.is_cuda() { &["strict", "tf32"] } else { &["strict"] };
     let graphs: &[&str] = if device.is_cuda() { &["plain", "graphs"] } else { &["plain"] };
     let (batch, steps) = (batch.to_string(), options.steps.to_string());
-    let shared = ["--device", &options.device, "--network", name, "--batch", &batch];
+    // PyTorch knows no 'auto'.
+    let device_name = match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
+    };
+    let shared = ["--device", &device_name, "--network", name, "--batch", &batch];
     let mut all = Vec::new();
     for precision in precisions {
         for graph in graphs {
@@ -118,16 +122,8 @@ fn measurements(
             all.push((format!("ours, {precision}, {graph}"), command));
         }
         let Some(python) = &options.python else { continue };
-        let work = workload::folder().join("networks.json");
-        std::fs::create_dir_all(workload::folder())?;
-        std::fs::write(
-            &work,
-            json!({ "classes": workload::CLASSES, "networks": workload::described() }).to_string(),
-        )?;
         for layout in ["contiguous", "channels_last"] {
-            let mut command = Command::new(python);
-            let script = workload::repository().join("benches/pytorch_baseline.py");
-            command.arg("-B").arg(script).arg("throughput").arg("--work").arg(&work);
+            let mut command = process::baseline(python, "throughput", work);
             command.args(shared).args(["--count", &steps, "--layout", layout, "--threads", "1"]);
             command.args(["--precision", precision]);
             all.push((format!("PyTorch, {precision}, {layout}"), command));

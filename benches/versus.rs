@@ -12,7 +12,7 @@ use bad_global_minima::spec::{Key, RunSpec};
 use bad_global_minima::store::Store;
 use bad_global_minima::torch;
 use clap::{Parser, ValueEnum};
-use common::process::last_line;
+use common::process::{baseline, last_line};
 use common::summary::{Ratio, Summary, duration, median};
 use common::trainer::{self, Trainer};
 use common::{flop, peak, workload};
@@ -194,10 +194,7 @@ impl Conductor {
     }
 
     fn theirs(&self, task: &str, work: &Path, options: &[&str]) -> anyhow::Result<Value> {
-        let script = workload::repository().join("benches/pytorch_baseline.py");
-        let mut command = Command::new(&self.python);
-        command.arg("-B").arg(script).arg(task).arg("--work").arg(work).args(options);
-        last_line(&mut command)
+        last_line(baseline(&self.python, task, work).args(options))
     }
 
     fn ours(&self, part: Part) -> anyhow::Result<Value> {

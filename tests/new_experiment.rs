@@ -66,6 +66,12 @@ fn mistakes_in_the_file_are_named() {
             &["batch_size.toml", "batchsize"],
         ),
         ("\"train.batch_size\" = 10", "\"train.batch_size\" = 0", &["batch_size", "at least 1"]),
+        (
+            "render = { kind = \"line\", x = \"batch\" }",
+            "render = { kind = \"profile\", panel = [{ title = \"One\", measure = \"course\", \
+             only = \"nowhere\", x = \"epoch\", x_label = \"\", y = \"test_loss\", y_label = \"\" }] }",
+            &["batch_size", "'One'", "only"],
+        ),
         ("base = \"image\"", "base = \"sound\"", &["base.sound"]),
     ] {
         let place = Workplace::new();

@@ -1,8 +1,18 @@
 //! Measurements that are processes of their own.
 
+use super::workload;
 use anyhow::{Context, bail};
 use serde_json::Value;
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+/// A task of the PyTorch baseline on what the file `work` describes.
+pub fn baseline(python: &Path, task: &str, work: &Path) -> Command {
+    let mut command = Command::new(python);
+    let script = workload::repository().join("benches/pytorch_baseline.py");
+    command.arg("-B").arg(script).arg(task).arg("--work").arg(work);
+    command
+}
 
 /// Runs a process and reads the last line of its output as JSON; the lines before are passed on.
 ///

@@ -83,21 +83,23 @@ impl Trainer {
         count: u32,
         warm_up: u32,
     ) -> anyhow::Result<f64> {
-        let mut start = Instant::now();
-        for step in 0..warm_up + count {
+        self.block(stepper, warm_up)?;
+        let start = Instant::now();
+        self.block(stepper, count)?;
+        Ok(start.elapsed().as_secs_f64() / f64::from(count))
+    }
+
+    fn block(&mut self, stepper: &mut Stepper, count: u32) -> anyhow::Result<()> {
+        let mut last = None;
+        for _ in 0..count {
             let batch = (&self.inputs, &self.labels);
             let (network, optimizer) = (&mut self.network, &mut self.optimizer);
-            let (_, loss) = stepper.step(network, optimizer, batch, self.rate)?;
-            let is_last = step + 1 == warm_up + count;
-            // Reading a number waits for all that the device has been given.
-            if step + 1 == warm_up || is_last {
-                anyhow::ensure!(loss.double_value(&[]).is_finite(), "the loss is not finite");
-            }
-            if step + 1 == warm_up {
-                start = Instant::now();
-            }
+            last = Some(stepper.step(network, optimizer, batch, self.rate)?.1);
         }
-        Ok(start.elapsed().as_secs_f64() / f64::from(count))
+        // Reading a number waits for all that the device has been given.
+        let is_finite = last.is_some_and(|loss| loss.double_value(&[]).is_finite());
+        anyhow::ensure!(is_finite, "the loss is not finite");
+        Ok(())
     }
 
     /// Seconds of each of `count` steps, after some to warm up.

@@ -112,24 +112,23 @@ impl Experiment {
     /// Whether a metric means something at a level of an axis: a gap stands only at the level
     /// that is subtracted.
     pub fn applies(&self, metric: &Metric, axis: usize, level: usize) -> bool {
-        match &self.contrast {
-            Some(contrast) if metric.name.starts_with("gap.") => {
-                let axis = &self.axes[axis];
-                axis.name != contrast.axis || axis.levels[level].id == contrast.minus
-            }
-            _ => true,
-        }
+        let axis = &self.axes[axis];
+        self.gap(metric).is_none_or(|contrast| {
+            axis.name != contrast.axis || axis.levels[level].id == contrast.minus
+        })
+    }
+
+    /// The contrast that a metric is a gap of.
+    fn gap(&self, metric: &Metric) -> Option<&Contrast> {
+        self.contrast.as_ref().filter(|_| metric.name.starts_with("gap."))
     }
 
     /// A level's name where the first metric is shown: a gap belongs to both of its levels.
     pub fn level_name(&self, axis: usize, level: usize) -> String {
         let axis = &self.axes[axis];
         let own = &axis.levels[level];
-        let is_gap = self.metrics.first().is_some_and(|m| m.name.starts_with("gap."));
-        let contrast = self
-            .contrast
-            .as_ref()
-            .filter(|contrast| is_gap && axis.name == contrast.axis && own.id == contrast.minus);
+        let contrast = self.metrics.first().and_then(|metric| self.gap(metric));
+        let contrast = contrast.filter(|c| axis.name == c.axis && own.id == c.minus);
         let other = contrast.and_then(|c| axis.levels.iter().find(|level| level.id == c.of));
         other.map_or_else(|| own.label.clone(), |of| format!("{} \u{2212} {}", of.label, own.label))
     }

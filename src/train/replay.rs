@@ -9,7 +9,6 @@ use super::step;
 use crate::models::Network;
 use crate::optim::OptimizerState;
 use crate::torch::{Graph, TorchError};
-use std::marker::PhantomData;
 use tch::{Device, Tensor};
 
 /// Steps of a batch size that are made plainly before one is recorded: libraries choose
@@ -63,19 +62,12 @@ pub struct Stepper<R: Recorder = Graph> {
     /// Plain steps by batch size.
     seen: Vec<(i64, u32)>,
     recorded: Vec<Recorded<R>>,
-    recorder: PhantomData<R>,
 }
 
 impl<R: Recorder> Stepper<R> {
     /// Makes each step plainly.
     pub fn plain() -> Self {
-        Stepper {
-            device: None,
-            rate: f64::NAN,
-            seen: Vec::new(),
-            recorded: Vec::new(),
-            recorder: PhantomData,
-        }
+        Stepper { device: None, rate: f64::NAN, seen: Vec::new(), recorded: Vec::new() }
     }
 
     /// Records steps on `device` and replays them.
@@ -91,15 +83,16 @@ impl<R: Recorder> Stepper<R> {
         &mut self,
         network: &mut Network,
         optimizer: &mut OptimizerState,
-        (inputs, labels): (&Tensor, &Tensor),
+        batch: (&Tensor, &Tensor),
         rate: f64,
     ) -> Result<(Tensor, Tensor), TorchError> {
         let Some(device) = self.device else {
-            return step(network, optimizer, (inputs, labels), rate);
+            return step(network, optimizer, batch, rate);
         };
+        let (inputs, labels) = batch;
         let size = labels.size()[0];
         if self.is_warming_up(size) {
-            return step(network, optimizer, (inputs, labels), rate);
+            return step(network, optimizer, batch, rate);
         }
         if rate.to_bits() != self.rate.to_bits() {
             self.recorded.clear();
@@ -115,7 +108,11 @@ impl<R: Recorder> Stepper<R> {
                 self.recorded.len() - 1
             }
         };
-        self.recorded[place].step(network, optimizer, (inputs, labels), rate)
+        let tracked = network.batches_tracked + 1;
+        let outputs = self.recorded[place].run(batch, |own| step(network, optimizer, own, rate))?;
+        // Counted on the host, which a replay does not reach.
+        network.batches_tracked = tracked;
+        Ok(outputs)
     }
 
     fn is_warming_up(&mut self, size: i64) -> bool {
@@ -131,23 +128,19 @@ impl<R: Recorder> Stepper<R> {
 }
 
 impl<R: Recorder> Recorded<R> {
-    fn step(
+    /// Makes the step on copies of a batch that lie where the recording looks for them.
+    fn run(
         &mut self,
-        network: &mut Network,
-        optimizer: &mut OptimizerState,
         (inputs, labels): (&Tensor, &Tensor),
-        rate: f64,
+        mut step: impl FnMut((&Tensor, &Tensor)) -> Result<(Tensor, Tensor), TorchError>,
     ) -> Result<(Tensor, Tensor), TorchError> {
         let Recorded { recorder, inputs: x, labels: y, outputs } = self;
         x.copy_(inputs);
         y.copy_(labels);
-        let tracked = network.batches_tracked + 1;
         recorder.run(&mut || {
-            *outputs = Some(step(network, optimizer, (x, y), rate)?);
+            *outputs = Some(step((x, y))?);
             Ok(())
         })?;
-        // Counted on the host, which a replay does not reach.
-        network.batches_tracked = tracked;
         let (logits, loss) = outputs
             .as_ref()
             .ok_or_else(|| TorchError::Call("a recorded step gave nothing".to_owned()))?;
