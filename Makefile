@@ -57,7 +57,7 @@ faults: setup ## more than a thousand faults of the disk, one at every operation
 fuzz: ## ten million inputs to everything that reads files (needs no libtorch)
 	@./scripts/fuzz.sh
 
-bench: build ## criterion benchmarks and the machine's limit, against the last run (FILTER, LIMIT, NOISE, SAVE)
+bench: build ## criterion benchmarks and the machine's limit, in turn with the last program (FILTER, ROUNDS, LIMIT, NOISE, SAVE)
 	@./scripts/bench.sh
 
 bench-vs-pytorch: build ## this program and a PyTorch baseline in turn (ROUNDS, PROFILE, SEEDS, JOBS, PARTS)

@@ -176,9 +176,9 @@ def build(work, spec, layout):
 
 def network_of(network, shape, classes, layout, device="cpu"):
     """The network as one writes it: 1x1 convolutions are nn.Conv2d too, except where that
-    breaks the heap (see networks.Pointwise): below 8 channels, channels-last, on a CPU."""
+    breaks the heap (see networks.Pointwise): below 16 channels, channels-last, on a CPU."""
     arch, width = network["arch"], network["width"]
-    breaks = layout == "channels_last" and width < 8 and device == "cpu"
+    breaks = layout == "channels_last" and width < 16 and device == "cpu"
     networks.Pointwise = MATRIX_PRODUCT if breaks else nn.Conv2d
     model = networks.build(arch, width, network.get("batch_norm", True), shape, classes)
     return model.to(device, memory_format=MEMORY[layout])

@@ -1,5 +1,5 @@
-//! `make bench`: criterion's measurements of what a run spends its time on, the machine's
-//! limit beside them, and a comparison with the last run.
+//! `make bench`: criterion's measurements of what a run spends its time on, in turn with those of
+//! the last program, and the machine's limit beside them.
 
 mod common;
 
@@ -17,52 +17,67 @@ use bad_global_minima::train::source::{Source, Split};
 use bad_global_minima::verify::claims::Claims;
 use bad_global_minima::verify::reference::{self, Reference};
 use bad_global_minima::verify::verify;
+use common::rounds::{self, Rounds};
 use common::summary::duration;
 use common::trainer::{self, Trainer, from_random_weights};
-use common::{compare, flop, peak, workload};
-use criterion::Criterion;
-use serde_json::Value;
+use common::{flop, peak, workload};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tch::Device;
 
-/// A change of the median that says nothing, unless `BENCH_NOISE` gives another: the same
-/// program gives other times in the next minute.
-const NOISE: f64 = 0.10;
-
 fn main() -> anyhow::Result<ExitCode> {
+    let round = std::env::var_os(rounds::ROUND);
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // As criterion sees it: without `--bench` it only tries whether everything runs.
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    if round.is_some() || !has("--bench") || has("--test") || has("--list") {
+        measure(round.as_deref().map(Path::new))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let measured = rounds::measure(&arguments)?;
+    if std::env::var_os("BENCH_LIMIT").is_none_or(|wanted| wanted != "no") {
+        limit(&measured)?;
+    }
+    let passes = rounds::judge(&measured)?;
+    Ok(if passes { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One round of all benchmarks, in this process; criterion's files go to `folder`.
+fn measure(folder: Option<&Path>) -> anyhow::Result<()> {
     torch::initialize()?;
-    let started = SystemTime::now();
-    let root = workload::repository().join("target/criterion");
     let mut criterion = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(3))
-        .output_directory(&root)
-        .without_plots()
-        .configure_from_args();
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(50))
+        .measurement_time(Duration::from_millis(150))
+        .without_plots();
+    if let Some(folder) = folder {
+        criterion = criterion.output_directory(folder);
+    }
+    let mut criterion = criterion.configure_from_args();
     let catalog = workload::catalog();
     steps(&mut criterion, &catalog)?;
     batches(&mut criterion, &catalog)?;
     evaluation(&mut criterion, &catalog)?;
     bookkeeping(&mut criterion, &catalog)?;
     criterion.final_summary();
-    // As criterion sees it: without `--bench` it only tries whether everything runs.
-    let has = |name: &str| std::env::args().any(|argument| argument == name);
-    if !has("--bench") || has("--test") || has("--list") {
-        return Ok(ExitCode::SUCCESS);
-    }
-    if std::env::var_os("BENCH_LIMIT").is_none_or(|wanted| wanted != "no") {
-        limit(&root)?;
-    }
-    judge(&root, started)
+    Ok(())
+}
+
+/// Benchmarks whose samples are all of the same number of iterations: there are enough rounds.
+fn flat<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.sampling_mode(SamplingMode::Flat);
+    group
 }
 
 /// One training step of each network: forward, loss, backward, update.
 fn steps(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()> {
-    let mut group = criterion.benchmark_group("step");
+    let mut group = flat(criterion, "step");
     for (name, spec) in workload::networks()? {
         let mut trainer = Trainer::of(&spec, catalog)?;
         trainer.step()?;
@@ -76,7 +91,7 @@ fn steps(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()> {
 
 /// Putting a batch together (gather, corrupt, crop, flip, normalize), and Algorithm 1 alone.
 fn batches(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()> {
-    let mut group = criterion.benchmark_group("assembly");
+    let mut group = flat(criterion, "assembly");
     for (name, spec) in [("sota", workload::sota()?), ("pretraining", workload::pretraining()?)] {
         let source = Source::open(&spec, catalog)?;
         let order: Vec<usize> = source.order(1).into_iter().map(|e| e as usize).collect();
@@ -90,7 +105,7 @@ fn batches(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()> {
     }
     group.finish();
     let images = trainer::images(catalog)?;
-    let mut group = criterion.benchmark_group("corruption");
+    let mut group = flat(criterion, "corruption");
     group.bench_function("2000 images, R 10", |bencher| {
         bencher.iter_with_large_drop(|| trainer::corrupt_all(&images, 0));
     });
@@ -105,7 +120,7 @@ fn evaluation(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()
     let initial = InitialWeights { seed: 0, scale: 1.0 };
     let network = Network::new(&spec.network, source.signature(), initial, Device::Cpu);
     let feed = Feed::new(&source, Device::Cpu);
-    let mut group = criterion.benchmark_group("evaluation");
+    let mut group = flat(criterion, "evaluation");
     group.bench_function("resnet18, 2000 images", |bencher| {
         bencher.iter(|| measure_split(&network, &feed, Split::Test, &|| false));
     });
@@ -118,7 +133,7 @@ fn bookkeeping(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<(
     let plan = workload::plan("quick", &[], None)?;
     let chain = plan.runs.values().find(|run| run.parent.is_some());
     let chain: &RunSpec = &chain.expect("quick has adversarial initializations").spec;
-    let mut group = criterion.benchmark_group("bookkeeping");
+    let mut group = flat(criterion, "bookkeeping");
     let mut keys = KeyMaker::new(catalog);
     group.bench_function("key of a chain", |bencher| {
         bencher.iter(|| keys.key(chain).expect("the embedded data has a manifest"));
@@ -176,20 +191,13 @@ impl Runs for MadeUp {
     }
 }
 
-/// Median seconds of a benchmark that ran just now or earlier.
-fn median_of(root: &Path, name: &str) -> Option<f64> {
-    let text = std::fs::read_to_string(root.join(name).join("new/estimates.json")).ok()?;
-    let estimates: Value = serde_json::from_str(&text).ok()?;
-    Some(estimates["median"]["point_estimate"].as_f64()? * 1e-9)
-}
-
 /// Prints what a step could be and what it is.
-fn limit(root: &Path) -> anyhow::Result<()> {
+fn limit(measured: &Rounds) -> anyhow::Result<()> {
     println!("\nThe limit: {}", torch::platform(Device::Cpu).device);
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as i32;
     let mut one = f64::NAN;
     for threads in std::iter::once(1).chain((cores > 1).then_some(cores)) {
-        let reached = peak::full_width(threads, 3)?;
+        let reached = peak::full_width(threads, peak::ROUNDS)?;
         if threads == 1 {
             one = reached.peak;
         }
@@ -204,7 +212,7 @@ fn limit(root: &Path) -> anyhow::Result<()> {
     println!("\nSteps of this run on one thread, of the peak of one core:");
     let catalog = workload::catalog();
     for (name, spec) in workload::networks()? {
-        let Some(seconds) = median_of(root, &format!("step/{name}")) else { continue };
+        let Some(seconds) = measured.seconds(&format!("step/{name}")) else { continue };
         let spec = from_random_weights(&spec);
         let signature = Source::open(&spec, &catalog)?.signature();
         let count = flop::count(&spec.network, signature);
@@ -215,39 +223,10 @@ fn limit(root: &Path) -> anyhow::Result<()> {
     }
     let assembly = ["sota", "pretraining"].map(|name| (name, format!("assembly/{name}")));
     for (name, path) in assembly {
-        let step = median_of(root, "step/resnet18");
-        let Some((step, assembly)) = step.zip(median_of(root, &path)) else { continue };
+        let step = measured.seconds("step/resnet18");
+        let Some((step, assembly)) = step.zip(measured.seconds(&path)) else { continue };
         let share = 100.0 * assembly / step;
         println!("  assembling a batch of {name}: {}, {share:.1}% of a step", duration(assembly));
     }
     Ok(())
-}
-
-/// Compares with the baseline; makes this run the next one's baseline unless something is
-/// slower, or `BENCH_SAVE` says that it is meant to be.
-fn judge(root: &Path, started: SystemTime) -> anyhow::Result<ExitCode> {
-    let noise = std::env::var("BENCH_NOISE").ok().and_then(|text| text.parse().ok());
-    let noise: f64 = noise.unwrap_or(NOISE);
-    let changes = compare::changes(root, started)?;
-    println!("\nAgainst the last run (slower or faster by more than {:.0}%):", 100.0 * noise);
-    if changes.is_empty() {
-        println!("  there is none yet; this one is kept");
-    }
-    let mut slower = 0;
-    for change in &changes {
-        let verdict = match (change.is_slower(noise), change.is_faster(noise)) {
-            (true, _) => "SLOWER",
-            (_, true) => "faster",
-            _ => "",
-        };
-        slower += usize::from(change.is_slower(noise));
-        let [low, estimate, high] = [change.low, change.estimate, change.high].map(|x| 100.0 * x);
-        println!("  {}: {estimate:+.1}% [{low:+.1}, {high:+.1}] {verdict}", change.name);
-    }
-    if slower > 0 && std::env::var_os("BENCH_SAVE").is_none() {
-        println!("{slower} slower; the baseline stays (SAVE=yes takes this run as the new one)");
-        return Ok(ExitCode::FAILURE);
-    }
-    compare::save(root, started)?;
-    Ok(ExitCode::SUCCESS)
 }

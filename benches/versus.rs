@@ -136,9 +136,9 @@ fn ours(part: Part) -> anyhow::Result<Value> {
         Part::Peak => {
             let mut reached = Vec::new();
             for threads in [1, cores() as i32] {
-                let r = peak::full_width(threads, 3)?;
+                let r = peak::full_width(threads, peak::ROUNDS)?;
                 println!("{r}");
-                reached.push(r.fraction);
+                reached.push(r.fraction());
             }
             return Ok(json!({ "fractions": reached }));
         }

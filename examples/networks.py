@@ -20,9 +20,10 @@ ARCHITECTURES = ("mlp", "resnet18", "resnet50", "vgg16", "densenet40")
 class Pointwise(nn.Conv2d):
     """A 1x1 convolution as one matrix product over all pixels.
 
-    Of the same parameters as nn.Conv2d. On processors without AVX-512, the oneDNN kernel that
-    PyTorch 2.11.0 uses for the gradient of the weights writes past its scratchpad for
-    channels-last tensors, a stride above 1 and 2 to 7 input channels.
+    Of the same parameters as nn.Conv2d. The oneDNN kernels that PyTorch 2.11.0 uses for the
+    gradient of the weights write past their memory for channels-last tensors and a stride above
+    1: without AVX-512 at 2 to 7 input channels, with AVX-512 and two threads at 8 and 12 (not
+    at 16).
     """
 
     def forward(self, x):

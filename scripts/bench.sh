@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Criterion's measurements, the machine's limit beside them, a comparison with the last run:
-# ends with 1 if something is slower beyond noise. Wants idle cores.
+# Criterion's measurements of this program in turn with the program of the last run, and the
+# machine's limit: ends with 1 if something is slower beyond noise. Wants idle cores.
 #
 #   FILTER=step   only the benchmarks whose name holds this
+#   ROUNDS=20     rounds of both programs
 #   LIMIT=no      without the matrix product and the full-width network
-#   NOISE=0.10    a relative change of the median that says nothing
-#   SAVE=yes      take this run as the new baseline even if something is slower
+#   NOISE=0.03    a relative change that says nothing
+#   SAVE=yes      take this program as the last one even if something is slower
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -z "${NOISE:-}" ] || export BENCH_NOISE="$NOISE"
+[ -z "${ROUNDS:-}" ] || export BENCH_ROUNDS="$ROUNDS"
 [ -z "${LIMIT:-}" ] || export BENCH_LIMIT="$LIMIT"
 [ -z "${SAVE:-}" ] || export BENCH_SAVE="$SAVE"
-exec cargo bench --quiet --profile release --bench training -- \
-    --baseline-lenient last ${FILTER:+"$FILTER"}
+exec cargo bench --quiet --profile release --bench training -- ${FILTER:+"$FILTER"}

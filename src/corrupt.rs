@@ -89,30 +89,25 @@ pub fn corrupt(
         ZeroOutUnit::Values => shape.values(),
         ZeroOutUnit::Pixels => shape.pixels(),
     };
-    for unit in distinct(&mut stream, units, zeroed_units(spec, shape)) {
-        match spec.unit {
-            ZeroOutUnit::Values => image[unit] = 0,
-            ZeroOutUnit::Pixels => {
-                image[unit..].iter_mut().step_by(shape.pixels()).for_each(|value| *value = 0)
-            }
+    distinct(&mut stream, units, zeroed_units(spec, shape), |unit| match spec.unit {
+        ZeroOutUnit::Values => image[unit] = 0,
+        ZeroOutUnit::Pixels => {
+            image[unit..].iter_mut().step_by(shape.pixels()).for_each(|value| *value = 0)
         }
-    }
+    });
     if redraw { drawn } else { true_label }
 }
 
-/// `count` distinct integers of `0..total`, every subset equally likely (Floyd's algorithm).
-fn distinct(stream: &mut Stream, total: usize, count: usize) -> Vec<usize> {
-    let mut taken = vec![0u64; total.div_ceil(64)];
-    let mut chosen = Vec::with_capacity(count);
+/// Gives `chosen` `count` distinct integers of `0..total`, every subset equally likely (Floyd's
+/// algorithm).
+fn distinct(stream: &mut Stream, total: usize, count: usize, mut chosen: impl FnMut(usize)) {
+    let mut taken = vec![false; total];
     for last in total - count..total {
         let draw = stream.below(last as u32 + 1) as usize;
-        let pick = if planted::zero_out_replacement() || taken[draw / 64] >> (draw % 64) & 1 == 0 {
-            draw
-        } else {
-            last
-        };
-        taken[pick / 64] |= 1 << (pick % 64);
-        chosen.push(pick);
+        let is_taken = taken[draw] && !planted::zero_out_replacement();
+        // No branch: a processor cannot foresee what chance decides.
+        let pick = std::hint::select_unpredictable(is_taken, last, draw);
+        taken[pick] = true;
+        chosen(pick);
     }
-    chosen
 }

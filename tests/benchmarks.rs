@@ -12,7 +12,7 @@ mod summary;
 
 use bad_global_minima::models::{InitialWeights, Network, Signature};
 use bad_global_minima::spec::{Arch, NetworkSpec};
-use std::time::{Duration, SystemTime};
+use compare::{Times, Verdict};
 use summary::{Ratio, Summary, median};
 use tch::Device;
 
@@ -86,44 +86,75 @@ fn the_summary_is_one_line_of_json() {
     }
 }
 
-/// The shape of criterion's `change/estimates.json`.
-fn estimates(low: f64, estimate: f64, high: f64) -> String {
-    let statistic = serde_json::json!({
-        "confidence_interval":
-            { "confidence_level": 0.95, "lower_bound": low, "upper_bound": high },
-        "point_estimate": estimate, "standard_error": 0.01,
-    });
-    serde_json::json!({ "mean": statistic, "median": statistic }).to_string()
+/// Rounds of both programs: the machine's speed moves by a third from round to round, and
+/// between the two of a round by a little; `slower` is how much this program really changed.
+fn rounds(count: usize, slower: f64) -> (Vec<Times>, Vec<Times>) {
+    let wave = |round: usize, salt: f64| (round as f64 * 2.3 + salt).sin();
+    let times = |round: usize, salt: f64, factor: f64| {
+        let speed = 1.0 + 0.3 * wave(round, 0.0);
+        let of = |(place, name): (usize, &&str)| {
+            let seconds = 0.01 * speed * factor * (1.0 + 0.02 * wave(round, salt + place as f64));
+            ((*name).to_owned(), seconds)
+        };
+        ["step/resnet18", "assembly/sota", "evaluation"].iter().enumerate().map(of).collect()
+    };
+    let last = (0..count).map(|round| times(round, 1.0, 1.0)).collect();
+    (last, (0..count).map(|round| times(round, 5.0, slower)).collect())
 }
 
 #[test]
-fn slower_means_beyond_noise() {
-    let change =
-        |low, high| compare::parse("x", &estimates(low, (low + high) / 2.0, high)).unwrap();
-    assert!(change(0.12, 0.2).is_slower(0.1));
-    assert!(!change(0.08, 0.2).is_slower(0.1), "the interval reaches into the noise");
-    assert!(!change(-0.3, -0.2).is_slower(0.1));
-    assert!(change(-0.3, -0.2).is_faster(0.1));
-    assert!(compare::parse("x", "{}").is_err());
+fn a_slow_down_is_seen_through_the_drift_of_the_machine() {
+    let verdicts = |slower: f64| -> Vec<Verdict> {
+        let (last, now) = rounds(20, slower);
+        let changes = compare::changes(&last, &now);
+        changes.values().map(|change| change.unwrap().verdict(0.03)).collect()
+    };
+    assert_eq!(verdicts(1.0), [Verdict::Same; 3]);
+    assert_eq!(verdicts(1.10), [Verdict::Slower; 3]);
+    assert_eq!(verdicts(0.90), [Verdict::Faster; 3]);
+    // Nor do a few disturbed rounds hide it, or make one up.
+    let (last, mut now) = rounds(20, 1.0);
+    now.iter_mut().take(2).for_each(|times| times.values_mut().for_each(|t| *t *= 3.0));
+    let changes = compare::changes(&last, &now);
+    assert!(changes.values().all(|change| change.unwrap().verdict(0.03) == Verdict::Same));
+    let (last, now) = rounds(20, 1.10);
+    let change = compare::changes(&last, &now)["step/resnet18"].unwrap();
+    assert!(change.low < 1.10 && 1.10 < change.high, "{change:?}");
 }
 
 #[test]
-fn only_what_was_measured_now_is_judged_and_kept() {
-    let root = tempfile::tempdir().unwrap();
-    let group = root.path().join("step/resnet18");
-    for folder in ["new", "change"] {
-        std::fs::create_dir_all(group.join(folder)).unwrap();
-        std::fs::write(group.join(folder).join("estimates.json"), estimates(0.2, 0.3, 0.4))
-            .unwrap();
+fn what_cannot_be_told_is_not_called_the_same() {
+    let (last, mut now) = rounds(20, 1.0);
+    for times in now.iter_mut().step_by(2) {
+        *times.get_mut("step/resnet18").unwrap() *= 2.0;
     }
-    let (before, after) =
-        (SystemTime::now() - Duration::from_secs(60), SystemTime::now() + Duration::from_secs(60));
-    let changes = compare::changes(root.path(), before).unwrap();
-    assert_eq!(changes.len(), 1);
-    assert_eq!((changes[0].name.as_str(), changes[0].estimate), ("step/resnet18", 0.3));
-    assert!(compare::changes(root.path(), after).unwrap().is_empty(), "from an earlier run");
-    assert_eq!(compare::save(root.path(), after).unwrap(), 0);
-    assert_eq!(compare::save(root.path(), before).unwrap(), 1);
-    let kept = group.join(compare::BASELINE).join("estimates.json");
-    assert_eq!(std::fs::read_to_string(kept).unwrap(), estimates(0.2, 0.3, 0.4));
+    let changes = compare::changes(&last, &now);
+    assert_eq!(changes["step/resnet18"].unwrap().verdict(0.03), Verdict::TooNoisy);
+    assert_eq!(changes["assembly/sota"].unwrap().verdict(0.03), Verdict::Same);
+    // A benchmark that the last program did not have, and a single round.
+    for times in &mut now {
+        times.insert("new".to_owned(), 1.0);
+    }
+    let changes = compare::changes(&last, &now);
+    assert!(changes["new"].is_none() && changes["step/resnet18"].is_some());
+    // With five rounds there is no interval at this level.
+    assert!(compare::changes(&last[..5], &now[..5]).values().all(Option::is_none));
+    assert!(compare::changes(&[], &now).values().all(Option::is_none));
+}
+
+#[test]
+fn times_are_the_fastest_samples_of_criterion() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("step/resnet18/new");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("sample.json");
+    let sample = r#"{"sampling_mode":"Linear","iters":[1.0,2.0,3.0],"times":[5e6,4e6,9e6]}"#;
+    std::fs::write(&file, sample).unwrap();
+    let times = compare::times(root.path()).unwrap();
+    assert_eq!(times, Times::from([("step/resnet18".to_owned(), 2e-3)]));
+    for wrong in ["{}", r#"{"iters":[],"times":[]}"#, r#"{"iters":[0],"times":[0]}"#] {
+        std::fs::write(&file, wrong).unwrap();
+        let problem = compare::times(root.path()).unwrap_err().to_string();
+        assert!(problem.contains("sample.json"), "{problem}");
+    }
 }

@@ -6,6 +6,7 @@ pub mod compare;
 pub mod flop;
 pub mod peak;
 pub mod process;
+pub mod rounds;
 pub mod summary;
 pub mod trainer;
 pub mod workload;

@@ -176,11 +176,12 @@ pub fn corrupt_all(set: &ImageSet, seed: u64) -> (Vec<u8>, Vec<i64>) {
     let spec = workload::corruption();
     let copies = spec.replication as usize;
     let values = set.shape.values();
-    let mut pixels = vec![0; set.len() * copies * values];
+    let mut pixels = Vec::with_capacity(set.len() * copies * values);
     let mut labels = Vec::with_capacity(set.len() * copies);
-    for (place, out) in pixels.chunks_exact_mut(values).enumerate() {
+    for place in 0..set.len() * copies {
         let (image, copy) = (place / copies, place % copies);
-        out.copy_from_slice(set.image(image));
+        pixels.extend_from_slice(set.image(image));
+        let out = &mut pixels[place * values..];
         let names = (image as u64, copy as u32);
         let classes = (i64::from(set.labels[image]), workload::CLASSES as u32);
         labels.push(corrupt::corrupt(&spec, seed, names, out, set.shape, classes));

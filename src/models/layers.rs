@@ -195,10 +195,11 @@ impl Conv {
 
 /// A 1x1 convolution without padding: one matrix product over all pixels.
 ///
-/// Not `conv2d`: on processors without AVX-512, oneDNN's kernel for the gradient of the weights
-/// (`jit_avx2_1x1_convolution_bwd_weights` in libtorch 2.11.0) writes past the end of its
-/// scratchpad for channels-last tensors, a stride above 1 and 2 to 7 input channels, and the
-/// process dies later in the allocator. It is as fast. The test below holds it against `conv2d`.
+/// Not `conv2d`: oneDNN's kernels for the gradient of the weights (libtorch 2.11.0) write past
+/// the end of their memory for channels-last tensors and a stride above 1, and the process dies
+/// later in the allocator. Without AVX-512 (`jit_avx2_1x1_convolution_bwd_weights`) at 2 to 7
+/// input channels; with it and two threads at 8 and 12, not at 16. It is as fast. The test below
+/// holds it against `conv2d`.
 fn pointwise(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: i64) -> Tensor {
     let strided;
     let pixels = if stride == 1 {
