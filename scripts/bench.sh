@@ -6,7 +6,8 @@
 #   ROUNDS=20     rounds of both programs
 #   LIMIT=no      without the matrix product and the full-width network
 #   NOISE=0.03    a relative change that says nothing
-#   SAVE=yes      take this program as the last one even if something is slower
+#   SAVE=yes      keep this program for the next comparison even if something is slower, or
+#                 if not everything was compared
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -z "${NOISE:-}" ] || export BENCH_NOISE="$NOISE"

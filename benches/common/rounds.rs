@@ -185,6 +185,6 @@ pub fn judge(measured: &Rounds) -> anyhow::Result<bool> {
         println!("This program is what the next one is compared with.");
         return Ok(true);
     }
-    println!("The last program stays: SAVE=yes takes this one in its place.");
+    println!("This program is not kept to compare with; SAVE=yes keeps it.");
     Ok(slower == 0)
 }
