@@ -10,7 +10,7 @@ memory, normalized once; a batch is gathered and augmented as a whole by the Dat
     pytorch_baseline.py epoch      --work WORK --layout contiguous [--threads N] [--workers N]
     pytorch_baseline.py probe      --work WORK --layout contiguous
     pytorch_baseline.py corruption --work WORK
-    pytorch_baseline.py headline   --work WORK --layout contiguous [--workers N]
+    pytorch_baseline.py headline   --work WORK --layout contiguous [--workers N] [--processes N]
     pytorch_baseline.py flop       --work WORK
     pytorch_baseline.py throughput --work WORK --layout channels_last --device cuda:0 \
                                    --precision tf32 --network NAME --batch 128
@@ -20,8 +20,11 @@ Every task prints one line of JSON; times are in seconds.
 """
 
 import argparse
+import concurrent.futures
+import functools
 import gzip
 import json
+import multiprocessing
 import os
 import pathlib
 import statistics
@@ -129,7 +132,7 @@ class Images(Dataset):
         self.side = images.shape[1:]
         self.padding = padding
         self.flip = augmentation["flip"] if augmentation else 0.0
-        self.format = {"channels_last": torch.channels_last}.get(layout, torch.contiguous_format)
+        self.format = MEMORY[layout]
 
     def __len__(self):
         return len(self.labels)
@@ -169,9 +172,8 @@ def loader(dataset, batch_size, workers, shuffle):
 # -------------------------------------------------------------------------- the training
 
 
-def build(work, spec, layout):
-    (images, _), _ = load(work, spec["data"]["images"])
-    return network_of(spec["network"], (1, *images.shape[1:]), work["classes"], layout)
+def build(work, spec, layout, dataset):
+    return network_of(spec["network"], (1, *dataset.side), work["classes"], layout)
 
 
 def network_of(network, shape, classes, layout, device="cpu"):
@@ -261,7 +263,7 @@ def run(work, entry, layout, workers, parents):
     torch.manual_seed(spec["seed"])
     train = spec["train"]
     augmented, plain, test = datasets(work, spec, layout)
-    model = build(work, spec, layout)
+    model = build(work, spec, layout, plain)
     if entry["parent"]:
         model.load_state_dict(parents[entry["parent"]])
     optimizer = optimizer_of(model, train)
@@ -284,14 +286,16 @@ def run(work, entry, layout, workers, parents):
 
 def timed(body):
     start = time.perf_counter()
-    body()
-    return time.perf_counter() - start
+    kept = body()  # freeing it does not count
+    seconds = time.perf_counter() - start
+    del kept
+    return seconds
 
 
 def task_step(work, options):
     spec = work["spec"]
     augmented, _, _ = datasets(work, spec, options.layout)
-    model = build(work, spec, options.layout)
+    model = build(work, spec, options.layout, augmented)
     model.train()
     optimizer = optimizer_of(model, spec["train"])
     inputs, labels = augmented.__getitems__(range(spec["train"]["batch_size"]))
@@ -303,7 +307,7 @@ def epochs(work, layout, workers, count):
     """Seconds of `count` epochs after one to warm up."""
     spec = work["spec"]
     augmented, _, _ = datasets(work, spec, layout)
-    model = build(work, spec, layout)
+    model = build(work, spec, layout, augmented)
     optimizer = optimizer_of(model, spec["train"])
     batches = loader(augmented, spec["train"]["batch_size"], workers, shuffle=True)
     return [timed(lambda: train_epoch(model, optimizer, batches)) for _ in range(count + 1)][1:]
@@ -348,16 +352,37 @@ def task_corruption(work, options):
     return report
 
 
-def task_headline(work, options):
-    """The whole grid, one run after the other. Importing torch does not count."""
+def train_all(work, entries, options):
+    """One run after the other; gives the last accuracies by key."""
     parents, last = {}, {}
-    start = time.perf_counter()
-    for entry in work["runs"]:
+    for entry in entries:
         parents[entry["key"]], last[entry["key"]] = run(
             work, entry, options.layout, options.workers, parents
         )
+    return last
+
+
+def train_seed(work, seed, options):
+    torch.set_num_threads(1)
+    return train_all(work, [e for e in work["runs"] if e["spec"]["seed"] == seed], options)
+
+
+def task_headline(work, options):
+    """The whole grid: one run after the other, or a single-threaded process for every seed,
+    `processes` at a time. Importing torch does not count."""
+    start = time.perf_counter()
+    if options.processes == 1:
+        last = train_all(work, work["runs"], options)
+    else:
+        last = {}
+        seeds = sorted({entry["spec"]["seed"] for entry in work["runs"]})
+        context = multiprocessing.get_context("fork")
+        with concurrent.futures.ProcessPoolExecutor(options.processes, context) as pool:
+            for part in pool.map(functools.partial(train_seed, work, options=options), seeds):
+                last.update(part)
     seconds = time.perf_counter() - start
-    return {"seconds": [seconds], "threads": torch.get_num_threads(), "accuracies": last}
+    threads = torch.get_num_threads() if options.processes == 1 else 1
+    return {"seconds": [seconds], "threads": threads, "accuracies": last}
 
 
 def task_flop(work, options):
@@ -415,6 +440,7 @@ def main():
     parser.add_argument("--layout", choices=("contiguous", "channels_last"), default="contiguous")
     parser.add_argument("--threads", type=int, help="PyTorch's default if not given")
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, help="headline only")
     parser.add_argument("--count", type=int, default=20, help="repetitions that are timed")
     parser.add_argument("--device", default="cpu", help="throughput only, as what follows")
     parser.add_argument("--precision", choices=("strict", "tf32"), default="strict")

@@ -17,7 +17,7 @@ use bad_global_minima::train::source::{Source, Split};
 use bad_global_minima::verify::claims::Claims;
 use bad_global_minima::verify::reference::{self, Reference};
 use bad_global_minima::verify::verify;
-use common::rounds::{self, Rounds};
+use common::rounds::{self, Rounds, Settings};
 use common::summary::duration;
 use common::trainer::{self, Trainer, from_random_weights};
 use common::{flop, peak, workload};
@@ -39,11 +39,12 @@ fn main() -> anyhow::Result<ExitCode> {
         measure(round.as_deref().map(Path::new))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let measured = rounds::measure(&arguments)?;
-    if std::env::var_os("BENCH_LIMIT").is_none_or(|wanted| wanted != "no") {
+    let settings = Settings::read()?;
+    let measured = rounds::measure(&settings, &arguments)?;
+    let passes = rounds::judge(&settings, &measured)?;
+    if settings.limit {
         limit(&measured)?;
     }
-    let passes = rounds::judge(&measured)?;
     Ok(if passes { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

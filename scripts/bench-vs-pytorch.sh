@@ -6,7 +6,7 @@
 #   PROFILE=quick   whose headline; with smoke it is a trial of a minute
 #   SEEDS=2         seeds of the headline
 #   JOBS=2          runs of the headline at a time, ours (default: a core each)
-#   PARTS=step,epoch,corruption,peak,headline
+#   PARTS=step,epoch,corruption,peak,headline,parallel
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$(./scripts/pytorch.sh)

@@ -98,8 +98,8 @@ pub fn corrupt(
     if redraw { drawn } else { true_label }
 }
 
-/// Gives `chosen` `count` distinct integers of `0..total`, every subset equally likely (Floyd's
-/// algorithm).
+/// Calls `chosen` with `count` distinct integers of `0..total`, every subset equally likely
+/// (Floyd's algorithm).
 fn distinct(stream: &mut Stream, total: usize, count: usize, mut chosen: impl FnMut(usize)) {
     let mut taken = vec![false; total];
     for last in total - count..total {

@@ -14,7 +14,7 @@ use bad_global_minima::models::{InitialWeights, Network, Signature};
 use bad_global_minima::spec::{Arch, NetworkSpec};
 use compare::{Times, Verdict};
 use summary::{Ratio, Summary, median};
-use tch::Device;
+use tch::{Device, Kind, Tensor};
 
 const SMALL: Signature = Signature { input: [1, 14, 14], outputs: 10 };
 const PAPER: Signature = Signature { input: [3, 32, 32], outputs: 10 };
@@ -120,6 +120,71 @@ fn a_slow_down_is_seen_through_the_drift_of_the_machine() {
     let (last, now) = rounds(20, 1.10);
     let change = compare::changes(&last, &now)["step/resnet18"].unwrap();
     assert!(change.low < 1.10 && 1.10 < change.high, "{change:?}");
+}
+
+/// Rounds in which this program took 1, 2, ... times as long as the last, out of order, for each
+/// of some benchmarks.
+fn staircase(count: usize, names: &[&str]) -> (Vec<Times>, Vec<Times>) {
+    let all = |seconds: f64| names.iter().map(|name| ((*name).to_owned(), seconds)).collect();
+    let step = |round: usize| (round * 7 % count + 1) as f64;
+    let last = (0..count).map(|_| all(1.0)).collect();
+    (last, (0..count).map(|round| all(step(round))).collect())
+}
+
+#[test]
+fn intervals_are_order_statistics_of_the_rounds() {
+    // Fewer than k of 20 coins show heads with probability 0.0013 for k = 4, 0.0059 for k = 5: 12
+    // benchmarks share 0.05, so each may have 0.0042.
+    let twelve = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    let (last, now) = staircase(20, &twelve);
+    let change = compare::changes(&last, &now)["a"].unwrap();
+    assert_eq!((change.low, change.estimate, change.high), (4.0, 10.5, 17.0));
+    // Alone it may have all of 0.05: fewer than 6 have 0.021, fewer than 7 have 0.058.
+    let (last, now) = staircase(20, &["a"]);
+    let change = compare::changes(&last, &now)["a"].unwrap();
+    assert_eq!((change.low, change.high), (6.0, 15.0));
+    // 1/2^7 > 0.05/12 > 1/2^8, and 1/2^4 > 0.05 > 1/2^5.
+    assert_eq!((compare::fewest(12), compare::fewest(1)), (8, 5));
+}
+
+#[test]
+fn a_slower_program_is_never_what_the_next_one_is_compared_with() {
+    let of = |low: f64, estimate: f64, high: f64| Some(compare::Change { low, estimate, high });
+    let may = |change: Option<compare::Change>, gone| {
+        let fine = ("fine".to_owned(), of(0.98, 1.0, 1.02));
+        compare::may_replace(&[fine, ("x".to_owned(), change)].into(), gone, 0.03)
+    };
+    assert!(may(of(0.98, 1.0, 1.02), 0));
+    assert!(may(of(0.8, 0.85, 0.9), 0), "faster");
+    assert!(!may(of(1.05, 1.1, 1.2), 0), "slower");
+    assert!(!may(of(1.01, 1.02, 1.03), 0), "slower by less than the noise: it would add up");
+    assert!(!may(of(0.7, 1.0, 1.4), 0), "too noisy to tell");
+    assert!(!may(None, 0), "not compared");
+    assert!(!may(of(0.98, 1.0, 1.02), 1), "a benchmark is gone");
+    assert!(!compare::may_replace(&Default::default(), 0, 0.03));
+}
+
+#[test]
+fn products_with_padding_are_counted_apart() {
+    let cases: [(u64, [u64; 2], [u64; 2]); 4] =
+        [(3, [28, 28], [28, 28]), (3, [28, 14], [14, 7]), (3, [7, 7], [4, 4]), (1, [7, 7], [4, 4])];
+    for (kernel, before, after) in cases {
+        // Of ones with ones, each output is the number of its taps inside the image.
+        let ones = |side: [u64; 2]| {
+            let [height, width] = side.map(|side| side as i64);
+            Tensor::ones([1, 1, height, width], (Kind::Double, Device::Cpu))
+        };
+        let (stride, padding) = (before[0].div_ceil(after[0]) as i64, kernel as i64 / 2);
+        let taps = ones([kernel; 2]);
+        let out = ones(before).conv2d::<Tensor>(&taps, None, [stride; 2], [padding; 2], [1, 1], 1);
+        assert_eq!(out.size()[2..], after.map(|side| side as i64));
+        let counted = flop::inside(kernel, flop::Sides { before, after });
+        assert_eq!(counted as f64, out.sum(Kind::Double).double_value(&[]), "{before:?}");
+    }
+    let network = NetworkSpec { arch: Arch::Resnet18, width: 64, batch_norm: true };
+    let count = flop::count(&network, Signature { input: [1, 28, 28], outputs: 10 });
+    let share = count.step_inside() as f64 / count.step() as f64;
+    assert!((0.80..0.90).contains(&share), "{share}");
 }
 
 #[test]

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Probability that some benchmark of an unchanged program is called slower, over all of them.
 const FALSE_ALARM: f64 = 0.05;
-/// A slow-down by this much must not pass unseen.
-const WORTH_KNOWING: f64 = 0.25;
+/// A slow-down by this much must not pass unseen, as a relative change.
+pub const WORTH_KNOWING: f64 = 0.25;
 
 /// Seconds of each benchmark, by its name, in one round.
 pub type Times = BTreeMap<String, f64>;
@@ -82,6 +82,8 @@ pub enum Verdict {
     Faster,
     /// Had it been slower by [`WORTH_KNOWING`], an interval this wide would not have shown it.
     TooNoisy,
+    /// Slower, but perhaps by less than the noise bound.
+    Little,
     Same,
 }
 
@@ -91,6 +93,7 @@ impl Verdict {
             Verdict::Slower => "SLOWER",
             Verdict::Faster => "faster",
             Verdict::TooNoisy => "too noisy to tell",
+            Verdict::Little => "a little slower",
             Verdict::Same => "",
         }
     }
@@ -103,18 +106,20 @@ impl Change {
             c if c.low > 1.0 + noise => Verdict::Slower,
             c if c.high < 1.0 / (1.0 + noise) => Verdict::Faster,
             c if c.low / c.estimate * (1.0 + WORTH_KNOWING) < 1.0 + noise => Verdict::TooNoisy,
+            c if c.low > 1.0 => Verdict::Little,
             _ => Verdict::Same,
         }
     }
 }
 
 /// Compares round by round: an interval of the median ratio that assumes nothing of how times
-/// are distributed (a machine that others share disturbs single rounds badly), at a level at
-/// which one false alarm among all benchmarks has at most the probability [`FALSE_ALARM`].
-/// `None` for what was measured on both sides in too few rounds for that.
+/// are distributed (a machine that others share disturbs single rounds badly), only that the
+/// rounds are independent, at a level at which one false alarm among all benchmarks has at most
+/// the probability [`FALSE_ALARM`]. `None` for what was measured on both sides in fewer rounds
+/// than [`fewest`].
 pub fn changes(last: &[Times], now: &[Times]) -> BTreeMap<String, Option<Change>> {
     let names: Vec<&String> = now.first().map(|times| times.keys().collect()).unwrap_or_default();
-    let error = FALSE_ALARM / names.len().max(1) as f64;
+    let error = error_of_each(names.len());
     let of = |name: &str| {
         let rounds = last.iter().zip(now);
         let ratio = |(last, now): (&Times, &Times)| Some(now.get(name)? / last.get(name)?);
@@ -125,6 +130,27 @@ pub fn changes(last: &[Times], now: &[Times]) -> BTreeMap<String, Option<Change>
         Some(Change { low, estimate: median(&ratios), high })
     };
     names.into_iter().map(|name| (name.clone(), of(name))).collect()
+}
+
+/// Probability of a false alarm that each of so many benchmarks may have.
+fn error_of_each(benchmarks: usize) -> f64 {
+    FALSE_ALARM / benchmarks.max(1) as f64
+}
+
+/// Rounds below which there is no interval for so many benchmarks.
+pub fn fewest(benchmarks: usize) -> usize {
+    let error = error_of_each(benchmarks);
+    (1..).find(|&count| outside(count, error) > 0).unwrap_or(usize::MAX)
+}
+
+/// Whether a program may take the place of the one it was compared with: no benchmark of either
+/// is missing, and none is slower, be it a little, or may be. Small losses do not add up unseen.
+pub fn may_replace(changes: &BTreeMap<String, Option<Change>>, gone: usize, noise: f64) -> bool {
+    let fine = |change: &Option<Change>| {
+        let verdict = change.map(|change| change.verdict(noise));
+        matches!(verdict, Some(Verdict::Same | Verdict::Faster))
+    };
+    gone == 0 && !changes.is_empty() && changes.values().all(fine)
 }
 
 /// The largest `k` for which the `k`-th smallest of `count` values lies above their

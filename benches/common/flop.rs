@@ -15,6 +15,9 @@ pub struct Count {
     pub forward: u64,
     /// Those of the first layer, whose input needs no gradient.
     pub first: u64,
+    /// Those of the forward pass and of the first layer whose input is padding: zeros that a
+    /// kernel may leave out.
+    pub padded: [u64; 2],
     /// Trainable values.
     pub parameters: u64,
 }
@@ -24,6 +27,12 @@ impl Count {
     /// gradient of the inputs.
     pub fn step(self) -> u64 {
         2 * (3 * self.forward - self.first)
+    }
+
+    /// The same without what multiplies padding.
+    pub fn step_inside(self) -> u64 {
+        let [padded, first] = self.padded;
+        self.step() - 2 * (3 * padded - first)
     }
 }
 
@@ -48,11 +57,17 @@ impl Walk {
         sides.map(|side| side.div_ceil(2))
     }
 
-    /// A padded convolution with `sides` of output.
-    fn conv(&mut self, (inputs, outputs, kernel): (u64, u64, u64), sides: [u64; 2], bias: bool) {
+    /// A convolution, padded by half its kernel.
+    fn conv(&mut self, (inputs, outputs, kernel): (u64, u64, u64), sides: Sides, bias: bool) {
         let weights = inputs * outputs * kernel * kernel;
         let bias = if bias || !self.batch_norm { outputs } else { 0 };
-        self.add(weights * sides[0] * sides[1], weights + bias);
+        let all = weights * sides.after.iter().product::<u64>();
+        let padded = all - inputs * outputs * inside(kernel, sides);
+        if self.count.forward == 0 {
+            self.count.padded[1] = padded;
+        }
+        self.count.padded[0] += padded;
+        self.add(all, weights + bias);
     }
 
     fn norm(&mut self, channels: u64) {
@@ -61,7 +76,7 @@ impl Walk {
         }
     }
 
-    fn conv_norm(&mut self, shape: (u64, u64, u64), sides: [u64; 2]) {
+    fn conv_norm(&mut self, shape: (u64, u64, u64), sides: Sides) {
         self.conv(shape, sides, false);
         self.norm(shape.1);
     }
@@ -69,6 +84,29 @@ impl Walk {
     fn linear(&mut self, inputs: u64, outputs: u64) {
         self.add(inputs * outputs, inputs * outputs + outputs);
     }
+}
+
+/// Height and width before and after a convolution.
+#[derive(Clone, Copy)]
+pub struct Sides {
+    pub before: [u64; 2],
+    pub after: [u64; 2],
+}
+
+impl Sides {
+    fn same(sides: [u64; 2]) -> Sides {
+        Sides { before: sides, after: sides }
+    }
+}
+
+/// Pairs of an output and an input pixel that a convolution padded by half its kernel connects.
+pub fn inside(kernel: u64, Sides { before, after }: Sides) -> u64 {
+    let along = |(before, after): (u64, u64)| {
+        let stride = before.div_ceil(after);
+        let places = (0..after).flat_map(|at| (0..kernel).map(move |tap| at * stride + tap));
+        places.filter(|at| (kernel / 2..before + kernel / 2).contains(at)).count() as u64
+    };
+    before.into_iter().zip(after).map(along).product()
 }
 
 /// Counts the operations of a network.
@@ -93,7 +131,7 @@ pub fn count(network: &NetworkSpec, signature: Signature) -> Count {
 }
 
 fn resnet(walk: &mut Walk, blocks: [u64; 4], bottleneck: bool, channels: u64, width: u64) -> u64 {
-    walk.conv_norm((channels, width, 3), walk.sides);
+    walk.conv_norm((channels, width, 3), Sides::same(walk.sides));
     let mut inputs = width;
     for (stage, count) in blocks.into_iter().enumerate() {
         let planes = width << stage;
@@ -101,16 +139,17 @@ fn resnet(walk: &mut Walk, blocks: [u64; 4], bottleneck: bool, channels: u64, wi
         for block in 0..count {
             let (before, shrinks) = (walk.sides, stage > 0 && block == 0);
             let after = if shrinks { Walk::halve(before) } else { before };
+            let (shrinking, later) = (Sides { before, after }, Sides::same(after));
             if bottleneck {
-                walk.conv_norm((inputs, planes, 1), before);
-                walk.conv_norm((planes, planes, 3), after);
-                walk.conv_norm((planes, outputs, 1), after);
+                walk.conv_norm((inputs, planes, 1), Sides::same(before));
+                walk.conv_norm((planes, planes, 3), shrinking);
+                walk.conv_norm((planes, outputs, 1), later);
             } else {
-                walk.conv_norm((inputs, planes, 3), after);
-                walk.conv_norm((planes, planes, 3), after);
+                walk.conv_norm((inputs, planes, 3), shrinking);
+                walk.conv_norm((planes, planes, 3), later);
             }
             if shrinks || inputs != outputs {
-                walk.conv_norm((inputs, outputs, 1), after);
+                walk.conv_norm((inputs, outputs, 1), shrinking);
             }
             (inputs, walk.sides) = (outputs, after);
         }
@@ -122,7 +161,7 @@ fn vgg(walk: &mut Walk, mut inputs: u64, width: u64) -> u64 {
     // Convolutions between poolings, in units of the width.
     for (units, count) in [(1, 2), (2, 2), (4, 3), (8, 3), (8, 3)] {
         for _ in 0..count {
-            walk.conv((inputs, units * width, 3), walk.sides, true);
+            walk.conv((inputs, units * width, 3), Sides::same(walk.sides), true);
             walk.norm(units * width);
             inputs = units * width;
         }
@@ -136,18 +175,18 @@ fn vgg(walk: &mut Walk, mut inputs: u64, width: u64) -> u64 {
 
 fn densenet(walk: &mut Walk, channels: u64, growth: u64) -> u64 {
     let mut inputs = 2 * growth;
-    walk.conv((channels, inputs, 3), walk.sides, false);
+    walk.conv((channels, inputs, 3), Sides::same(walk.sides), false);
     for block in 0..3 {
         for _ in 0..6 {
             walk.norm(inputs);
-            walk.conv((inputs, 4 * growth, 1), walk.sides, false);
+            walk.conv((inputs, 4 * growth, 1), Sides::same(walk.sides), false);
             walk.norm(4 * growth);
-            walk.conv((4 * growth, growth, 3), walk.sides, false);
+            walk.conv((4 * growth, growth, 3), Sides::same(walk.sides), false);
             inputs += growth;
         }
         if block < 2 {
             walk.norm(inputs);
-            walk.conv((inputs, inputs / 2, 1), walk.sides, false);
+            walk.conv((inputs, inputs / 2, 1), Sides::same(walk.sides), false);
             inputs /= 2;
             walk.sides = walk.sides.map(|side| side / 2);
         }

@@ -53,6 +53,8 @@ pub struct Reached {
     pub step: f64,
     /// Operations of a step over its seconds and the peak around it, round by round, sorted.
     fractions: Vec<f64>,
+    /// The part of the operations that do not multiply padding.
+    inside: f64,
 }
 
 impl Reached {
@@ -83,27 +85,31 @@ pub fn full_width(threads: i32, rounds: usize) -> anyhow::Result<Reached> {
         peaks.push(product(threads));
     }
     tch::set_num_threads(1);
-    let flop = workload::full_count().step() as f64 * workload::FULL_BATCH as f64;
+    let count = workload::full_count();
+    let flop = count.step() as f64 * workload::FULL_BATCH as f64;
+    let inside = count.step_inside() as f64 / count.step() as f64;
     let around = peaks.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0);
     let mut fractions: Vec<f64> =
         around.zip(&steps).map(|(peak, step)| flop / step / peak).collect();
     fractions.sort_by(f64::total_cmp);
-    Ok(Reached { threads, peak: median(&peaks), step: median(&steps), fractions })
+    Ok(Reached { threads, peak: median(&peaks), step: median(&steps), fractions, inside })
 }
 
 impl std::fmt::Display for Reached {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Reached { threads, peak, step, fractions } = self;
+        let Reached { threads, peak, step, fractions, inside } = self;
         let of_peak = |fraction: Option<&f64>| 100.0 * fraction.copied().unwrap_or(f64::NAN);
         write!(
             f,
             "{threads} thread(s): matrix product {:.1} GFLOP/s; ResNet18 width 64, batch 128, \
-             1x28x28: {step:.3} s a step, {:.1}% of the peak ({:.1} to {:.1} in {} rounds)",
+             1x28x28: {step:.3} s a step, {:.1}% of the peak ({:.1} to {:.1} in {} rounds); without products with padding, which a \
+             kernel may leave out, {:.1}%",
             peak / 1e9,
             of_peak(Some(&self.fraction())),
             of_peak(fractions.first()),
             of_peak(fractions.last()),
-            fractions.len()
+            fractions.len(),
+            inside * of_peak(Some(&self.fraction()))
         )
     }
 }

@@ -3,71 +3,86 @@
 use super::compare::{self, Change, Times, Verdict};
 use super::summary::{duration, median};
 use super::workload;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Names criterion's folder to a process that is one round of a comparison.
 pub const ROUND: &str = "BENCH_ROUND";
-/// A relative change that says nothing, unless `BENCH_NOISE` gives another: another layout of
-/// the same code in memory does as much.
-const NOISE: f64 = 0.03;
-/// Rounds, unless `BENCH_ROUNDS` gives another number.
-const ROUNDS: usize = 20;
 
-/// The program of the last run, kept beside what it measured.
-struct Last {
-    program: PathBuf,
-    /// What it was built from, in words.
-    origin: PathBuf,
+/// What the environment asks for; scripts/bench.sh says how.
+pub struct Settings {
+    /// `BENCH_ROUNDS`
+    rounds: usize,
+    /// `BENCH_NOISE`: a relative change that says nothing. Another layout of the same code in
+    /// memory does as much as the default.
+    noise: f64,
+    /// `BENCH_SAVE`: keep this program whatever comes of it.
+    save: bool,
+    /// `BENCH_LIMIT`: measure the machine's limit too.
+    pub limit: bool,
 }
 
-/// All that was measured.
-pub struct Rounds {
-    last: Vec<Times>,
-    now: Vec<Times>,
-    /// Whether no benchmark was left out.
-    all: bool,
-}
-
-impl Rounds {
-    /// Seconds of a benchmark of this program, the median over the rounds.
-    pub fn seconds(&self, name: &str) -> Option<f64> {
-        let times: Vec<f64> = self.now.iter().filter_map(|t| t.get(name).copied()).collect();
-        (!times.is_empty()).then(|| median(&times))
+impl Settings {
+    /// # Errors
+    /// If a variable has a value that makes no sense.
+    pub fn read() -> anyhow::Result<Settings> {
+        let rounds = setting("BENCH_ROUNDS", "20")?;
+        let rounds = rounds.parse().ok().filter(|count| *count > 0);
+        let noise = setting("BENCH_NOISE", "0.03")?;
+        let noise = noise.parse().ok().filter(|n| (0.0..compare::WORTH_KNOWING).contains(n));
+        Ok(Settings {
+            rounds: rounds.context("ROUNDS: give a whole number above 0")?,
+            noise: noise.context("NOISE: give a relative change of 0 to 0.25, such as 0.03")?,
+            save: switch("BENCH_SAVE", "no")?,
+            limit: switch("BENCH_LIMIT", "yes")?,
+        })
     }
 }
 
-fn setting<T: std::str::FromStr>(name: &str, default: T) -> anyhow::Result<T> {
+fn setting(name: &str, default: &str) -> anyhow::Result<String> {
     match std::env::var(name) {
-        Ok(text) => {
-            let value = text.parse().ok();
-            value.with_context(|| format!("{name}='{text}': this is no number"))
-        }
-        Err(_) => Ok(default),
+        Err(std::env::VarError::NotPresent) => Ok(default.to_owned()),
+        other => other.context(name.to_owned()),
+    }
+}
+
+fn switch(name: &str, default: &str) -> anyhow::Result<bool> {
+    match setting(name, default)?.as_str() {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        other => bail!("{name}: '{other}' is neither yes nor no"),
+    }
+}
+
+/// A program that later ones are compared with.
+struct Kept {
+    program: PathBuf,
+    /// The commit that it was built from, in words.
+    origin: PathBuf,
+}
+
+impl Kept {
+    fn new() -> Kept {
+        let folder = folder().join("kept");
+        Kept { program: folder.join("training"), origin: folder.join("origin") }
+    }
+
+    fn replace(&self, origin: &str) -> anyhow::Result<()> {
+        let folder = self.program.parent().context("a file has a folder")?;
+        std::fs::create_dir_all(folder)?;
+        let aside = folder.join("aside");
+        std::fs::copy(std::env::current_exe()?, &aside)?;
+        std::fs::rename(&aside, &self.program)?;
+        std::fs::write(&self.origin, origin)?;
+        Ok(())
     }
 }
 
 fn folder() -> PathBuf {
     workload::folder().join("rounds")
-}
-
-impl Last {
-    fn new() -> Last {
-        let folder = folder().join("kept");
-        Last { program: folder.join("training"), origin: folder.join("origin") }
-    }
-
-    fn keep(&self) -> anyhow::Result<()> {
-        let folder = self.program.parent().context("a file has a folder")?;
-        std::fs::create_dir_all(folder)?;
-        // Removed first: the old one may be the file that runs.
-        let _ = std::fs::remove_file(&self.program);
-        std::fs::copy(std::env::current_exe()?, &self.program)?;
-        std::fs::write(&self.origin, commit())?;
-        Ok(())
-    }
 }
 
 /// The commit that is checked out, and whether the working tree differs from it.
@@ -93,7 +108,27 @@ fn round(program: &Path, name: &str, arguments: &[OsString]) -> anyhow::Result<T
         let words = String::from_utf8_lossy(&output.stderr);
         bail!("{} ended with {}:\n{}", program.display(), output.status, words.trim_end());
     }
-    compare::times(&folder)
+    let times = compare::times(&folder)?;
+    ensure!(!times.is_empty(), "no benchmark has a name that FILTER matches");
+    Ok(times)
+}
+
+/// All that was measured.
+pub struct Rounds {
+    last: Vec<Times>,
+    now: Vec<Times>,
+    /// What this program was built from.
+    origin: String,
+    /// Whether no benchmark was left out.
+    all: bool,
+}
+
+impl Rounds {
+    /// Seconds of a benchmark of this program, the median over the rounds.
+    pub fn seconds(&self, name: &str) -> Option<f64> {
+        let times: Vec<f64> = self.now.iter().filter_map(|t| t.get(name).copied()).collect();
+        (!times.is_empty()).then(|| median(&times))
+    }
 }
 
 /// Measures this program and, where there is one, the last in turn. `arguments` are those of
@@ -101,90 +136,89 @@ fn round(program: &Path, name: &str, arguments: &[OsString]) -> anyhow::Result<T
 ///
 /// # Errors
 /// If one of them fails.
-pub fn measure(arguments: &[OsString]) -> anyhow::Result<Rounds> {
-    let rounds: usize = setting("BENCH_ROUNDS", ROUNDS)?;
-    let (last, this) = (Last::new(), std::env::current_exe()?);
-    let compares = last.program.exists() && (runs(&last) || !is_set("BENCH_SAVE"));
+pub fn measure(settings: &Settings, arguments: &[OsString]) -> anyhow::Result<Rounds> {
+    let (kept, this) = (Kept::new(), std::env::current_exe()?);
     let all = arguments.iter().all(|argument| argument == "--bench");
-    let mut measured = Rounds { last: Vec::new(), now: Vec::new(), all };
-    for number in 0..rounds {
-        eprintln!("round {} of {rounds}", number + 1);
-        let now = || round(&this, "now", arguments);
-        let before = || {
-            round(&last.program, "last", arguments).context(
-                "the last program does not run any more; SAVE=yes takes this one in its place",
-            )
-        };
-        if !compares {
-            measured.now.push(now()?);
-        } else if number % 2 == 0 {
-            measured.last.push(before()?);
-            measured.now.push(now()?);
-        } else {
-            measured.now.push(now()?);
-            measured.last.push(before()?);
+    let mut rounds = Rounds { last: Vec::new(), now: Vec::new(), origin: commit(), all };
+    let compares = kept.program.exists();
+    for number in 0..settings.rounds {
+        eprintln!("round {} of {}", number + 1, settings.rounds);
+        // Every second round the other way.
+        for is_now in [number % 2 == 1, number % 2 == 0] {
+            if is_now {
+                rounds.now.push(round(&this, "now", arguments)?);
+            } else if compares {
+                let times = round(&kept.program, "last", arguments).with_context(|| {
+                    let folder = kept.program.parent().unwrap_or(&kept.program).display();
+                    format!("the last program does not run any more; remove {folder} to begin anew")
+                })?;
+                rounds.last.push(times);
+            }
         }
     }
-    Ok(measured)
-}
-
-fn is_set(name: &str) -> bool {
-    std::env::var_os(name).is_some()
-}
-
-/// Whether a kept program still starts.
-fn runs(last: &Last) -> bool {
-    let mut command = Command::new(&last.program);
-    command.arg("--list").stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
+    Ok(rounds)
 }
 
 /// Prints what was measured, and how it compares with the last program; keeps this one in its
-/// place if all was compared and nothing is slower, or if `BENCH_SAVE` says so. Whether it may
-/// pass.
+/// place as [`compare::may_replace`] says, or if the settings do. Whether nothing is slower.
 ///
 /// # Errors
 /// If the disk refuses.
-pub fn judge(measured: &Rounds) -> anyhow::Result<bool> {
-    let noise: f64 = setting("BENCH_NOISE", NOISE)?;
-    let last = Last::new();
-    let changes = compare::changes(&measured.last, &measured.now);
-    let rounds = measured.now.len();
-    let first = measured.last.is_empty();
+pub fn judge(settings: &Settings, rounds: &Rounds) -> anyhow::Result<bool> {
+    let Settings { noise, save, .. } = *settings;
+    let kept = Kept::new();
+    let changes = compare::changes(&rounds.last, &rounds.now);
+    let (count, first) = (rounds.now.len(), rounds.last.is_empty());
     if first {
-        println!("No program to compare with yet; {rounds} rounds:");
+        println!("\nNo program to compare with yet; {count} rounds:");
     } else {
-        let origin = std::fs::read_to_string(&last.origin).unwrap_or_default();
-        println!("Against the last program ({origin}), {rounds} rounds in turn:");
+        let origin = std::fs::read_to_string(&kept.origin).unwrap_or_default();
+        println!("\nAgainst the last program ({origin}), {count} rounds in turn:");
     }
-    let mut verdicts = Vec::new();
     for (name, change) in &changes {
-        let seconds = duration(measured.seconds(name).unwrap_or(f64::NAN));
-        let Some(change) = change else {
-            println!("  {name}: {seconds}");
-            continue;
-        };
-        let Change { low, estimate, high } = *change;
-        let [low, estimate, high] = [low, estimate, high].map(|x| 100.0 * (x - 1.0));
-        let verdict = change.verdict(noise);
-        let words = verdict.words();
-        println!("  {name}: {seconds}, {estimate:+.1}% [{low:+.1}, {high:+.1}] {words}");
-        verdicts.push(verdict);
+        let seconds = duration(rounds.seconds(name).unwrap_or(f64::NAN));
+        let change = change.map(|change| describe(&change, noise)).unwrap_or_default();
+        println!("  {name}: {seconds}{change}");
     }
-    let count = |verdict: Verdict| verdicts.iter().filter(|v| **v == verdict).count();
-    let (slower, noisy) = (count(Verdict::Slower), count(Verdict::TooNoisy));
-    let compared = measured.all && !verdicts.is_empty();
+    let names = |all: &[Times]| -> BTreeSet<String> {
+        all.iter().flat_map(|times| times.keys().cloned()).collect()
+    };
+    let (before, now) = (names(&rounds.last), names(&rounds.now));
+    let gone: Vec<&String> = before.difference(&now).collect();
+    for name in &gone {
+        println!("  {name}: the last program had it, this one has not");
+    }
+    let fewest = compare::fewest(changes.len());
+    if !first && count < fewest {
+        println!("Too few rounds for an interval: take ROUNDS={fewest} or more.");
+    }
+    let is = |wanted: Verdict| {
+        changes.values().flatten().filter(|change| change.verdict(noise) == wanted).count()
+    };
+    let (slower, noisy) = (is(Verdict::Slower), is(Verdict::TooNoisy));
     if noisy > 0 {
-        println!("{noisy} too noisy to tell: leave the cores to this, or take more ROUNDS");
+        let worth = 100.0 * compare::WORTH_KNOWING;
+        println!(
+            "{noisy} too noisy to tell: a slow-down of {worth:.0}% would not have been seen. \
+             Leave the cores to this, or take more ROUNDS."
+        );
     }
     if slower > 0 {
-        println!("{slower} slower by more than {:.0}%, noise excluded", 100.0 * noise);
+        println!("{slower} slower: all of the interval lies above +{:.0}%.", 100.0 * noise);
     }
-    if is_set("BENCH_SAVE") || measured.all && first || compared && slower == 0 {
-        last.keep()?;
+    let may_replace = first || compare::may_replace(&changes, gone.len(), noise);
+    if save || rounds.all && may_replace {
+        kept.replace(&rounds.origin)?;
         println!("This program is what the next one is compared with.");
-        return Ok(true);
+    } else {
+        println!("This program is not kept to compare with; SAVE=yes keeps it.");
     }
-    println!("This program is not kept to compare with; SAVE=yes keeps it.");
-    Ok(slower == 0)
+    Ok(save || slower == 0)
+}
+
+fn describe(change: &Change, noise: f64) -> String {
+    let Change { low, estimate, high } = *change;
+    let [low, estimate, high] = [low, estimate, high].map(|x| 100.0 * (x - 1.0));
+    let words = change.verdict(noise).words();
+    format!(", {estimate:+.1}% [{low:+.1}, {high:+.1}] {words}")
 }

@@ -63,6 +63,9 @@ pub struct Summary {
     pub step_ratio_channels_last: Option<f64>,
     pub epoch_ratio_channels_last: Option<f64>,
     pub headline_ratio_channels_last: Option<f64>,
+    /// Against a single-threaded PyTorch process on every core.
+    pub parallel_ratio: Option<f64>,
+    pub parallel_ratio_channels_last: Option<f64>,
     /// The headline when everything is in the store.
     pub headline_stored_ratio: Option<f64>,
 }

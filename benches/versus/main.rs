@@ -4,23 +4,24 @@
 //! theirs in channels-last memory, every second round backwards. Ratios are taken round by
 //! round. The last line is JSON.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod headline;
 
 use anyhow::{Context, bail};
-use bad_global_minima::experiments::Plan;
-use bad_global_minima::spec::{Key, RunSpec};
-use bad_global_minima::store::Store;
+use bad_global_minima::spec::RunSpec;
 use bad_global_minima::torch;
 use clap::{Parser, ValueEnum};
 use common::process::{baseline, last_line};
 use common::summary::{Ratio, Summary, duration, median};
 use common::trainer::{self, Trainer};
 use common::{flop, peak, workload};
+use headline::Grid;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 #[derive(Parser)]
@@ -57,14 +58,18 @@ enum Part {
     Epoch,
     Corruption,
     Peak,
+    /// The headline against PyTorch's runs one after another.
     Headline,
+    /// The headline against as many PyTorch processes as ours has jobs.
+    Parallel,
 }
 
 impl Part {
-    const ALL: [Part; 5] = [Part::Step, Part::Epoch, Part::Corruption, Part::Peak, Part::Headline];
+    const ALL: [Part; 6] =
+        [Part::Step, Part::Epoch, Part::Corruption, Part::Peak, Part::Headline, Part::Parallel];
 
     fn name(self) -> &'static str {
-        ["step", "epoch", "corruption", "peak", "headline"][self as usize]
+        ["step", "epoch", "corruption", "peak", "headline", "parallel"][self as usize]
     }
 }
 
@@ -92,9 +97,10 @@ fn main() -> anyhow::Result<()> {
     if wants(Part::Step) {
         conductor.steps(options.rounds, &mut summary)?;
     }
-    let mut workers = [0; 2];
-    if wants(Part::Epoch) {
-        workers = conductor.epochs(options.rounds, &mut summary)?;
+    let probed = [Part::Epoch, Part::Headline].into_iter().any(wants);
+    let probed = probed.then(|| conductor.probe()).transpose()?;
+    if let Some(probed) = probed.as_ref().filter(|_| wants(Part::Epoch)) {
+        conductor.epochs(options.rounds, probed, &mut summary)?;
     }
     if wants(Part::Corruption) {
         conductor.corruption(options.rounds, &mut summary)?;
@@ -102,10 +108,16 @@ fn main() -> anyhow::Result<()> {
     if wants(Part::Peak) {
         conductor.peak(&mut summary)?;
     }
-    if wants(Part::Headline) {
+    if wants(Part::Headline) || wants(Part::Parallel) {
         let jobs = options.jobs.unwrap_or_else(cores);
         let grid = Grid { profile: &options.profile, seeds: options.seeds, jobs };
-        conductor.headline(&grid, workers, &mut summary)?;
+        let ours = conductor.headline(&grid)?;
+        if let Some(probed) = probed.as_ref().filter(|_| wants(Part::Headline)) {
+            conductor.one_after_another(&ours, probed, &mut summary)?;
+        }
+        if wants(Part::Parallel) {
+            conductor.in_parallel(&ours, jobs, &mut summary)?;
+        }
     }
     println!("{}", summary.line());
     Ok(())
@@ -142,7 +154,7 @@ fn ours(part: Part) -> anyhow::Result<Value> {
             }
             return Ok(json!({ "fractions": reached }));
         }
-        Part::Headline => bail!("the headline is run by bgm itself"),
+        Part::Headline | Part::Parallel => bail!("the headline is run by bgm itself"),
     };
     Ok(json!({ "seconds": seconds }))
 }
@@ -153,14 +165,6 @@ struct Times {
     seconds: Vec<f64>,
     #[serde(flatten)]
     other: BTreeMap<String, Value>,
-}
-
-/// The runs of the headline.
-struct Grid<'a> {
-    profile: &'a str,
-    seeds: u32,
-    /// Ours at a time.
-    jobs: usize,
 }
 
 /// Calls both sides.
@@ -231,29 +235,34 @@ impl Conductor {
         Ok(())
     }
 
-    /// Tries threads and workers, then measures; gives the best number of workers at PyTorch's
-    /// default threads for each layout.
-    fn epochs(&self, rounds: usize, summary: &mut Summary) -> anyhow::Result<[u64; 2]> {
+    /// Tries threads and workers of PyTorch's epoch in each layout.
+    fn probe(&self) -> anyhow::Result<[Probed; 2]> {
         let work = self.work(&workload::sota()?, &[])?;
-        let mut best = Vec::new();
-        let mut workers = [0; 2];
         println!("PyTorch's epoch by threads and DataLoader workers:");
-        for (layout, workers) in LAYOUTS.into_iter().zip(&mut workers) {
-            let probe: Probe = serde_json::from_value(self.theirs(
-                "probe",
-                &work,
-                &["--layout", layout, "--count", "2"],
-            )?)?;
+        let probe = |layout: &str| {
+            let options = ["--layout", layout, "--count", "5"];
+            let probe: Probe = serde_json::from_value(self.theirs("probe", &work, &options)?)?;
             for tried in &probe.tried {
                 let Tried { threads, workers, seconds } = tried;
                 let time = duration(*seconds);
                 println!("  {layout}: {threads} thread(s), {workers} workers: {time}");
             }
-            best.push(fastest(&probe.tried, |_| true)?);
-            *workers = fastest(&probe.tried, |t| t.threads == probe.default_threads)?.workers;
-        }
+            let at_default = fastest(&probe.tried, |t| t.threads == probe.default_threads)?;
+            anyhow::Ok(Probed { best: fastest(&probe.tried, |_| true)?, at_default })
+        };
+        let [plain, channels_last] = LAYOUTS;
+        Ok([probe(plain)?, probe(channels_last)?])
+    }
+
+    fn epochs(
+        &self,
+        rounds: usize,
+        probed: &[Probed; 2],
+        summary: &mut Summary,
+    ) -> anyhow::Result<()> {
+        let work = self.work(&workload::sota()?, &[])?;
         let theirs = |place: usize| {
-            let Tried { threads, workers, .. } = best[place];
+            let Tried { threads, workers, .. } = probed[place].best;
             let (threads, workers) = (threads.to_string(), workers.to_string());
             let options =
                 ["--layout", LAYOUTS[place], "--threads", &threads, "--workers", &workers];
@@ -262,14 +271,14 @@ impl Conductor {
         let medians =
             self.rounds(rounds, &[&|| self.ours(Part::Epoch), &|| theirs(0), &|| theirs(1)])?;
         let names = [0, 1].map(|place| {
-            let Tried { threads, workers, .. } = best[place];
+            let Tried { threads, workers, .. } = probed[place].best;
             format!("PyTorch {}, {threads} thread(s), {workers} workers", LAYOUTS[place])
         });
         let title =
             "one epoch with augmentation, 500 images, ours on one thread, theirs at its best";
         let [first, second] = show(title, &medians, &names);
         (summary.epoch_ratio, summary.epoch_ratio_channels_last) = (first, second);
-        Ok(workers)
+        Ok(())
     }
 
     fn corruption(&self, rounds: usize, summary: &mut Summary) -> anyhow::Result<()> {
@@ -306,101 +315,9 @@ impl Conductor {
         summary.peak_fraction = reached["fractions"][0].as_f64();
         Ok(())
     }
-
-    /// The headline: ours cold, ours from the store, theirs in both layouts.
-    fn headline(
-        &self,
-        grid: &Grid<'_>,
-        workers: [u64; 2],
-        summary: &mut Summary,
-    ) -> anyhow::Result<()> {
-        let plan = workload::plan(grid.profile, &[workload::HEADLINE], Some(grid.seeds))?;
-        let store = self.folder.join("runs");
-        if store.exists() {
-            std::fs::remove_dir_all(&store)?;
-        }
-        let cold = self.reproduce(&store, grid)?;
-        let stored = self.reproduce(&store, grid)?;
-        let (runs, accuracies) = trained(&plan, &store)?;
-        let work = self.work(&workload::sota()?, &runs)?;
-        let title = format!(
-            "the {} headline, {} seeds, {} runs: ours with {} jobs, theirs one after another",
-            grid.profile,
-            grid.seeds,
-            runs.len(),
-            grid.jobs
-        );
-        let mut all = vec![vec![cold]];
-        let mut names = Vec::new();
-        println!("headline: mean test accuracy, ours {:.1}%", mean_of(&accuracies));
-        for (layout, workers) in LAYOUTS.into_iter().zip(workers) {
-            let workers = workers.to_string();
-            let options = ["--layout", layout, "--workers", &workers];
-            let times: Times = serde_json::from_value(self.theirs("headline", &work, &options)?)?;
-            let last = times.other.get("accuracies").cloned().unwrap_or_default();
-            let last: BTreeMap<String, (f64, f64)> = serde_json::from_value(last)?;
-            println!("headline: mean test accuracy, PyTorch {layout} {:.1}%", mean_of(&last));
-            names.push(format!(
-                "PyTorch {layout}, {} threads, {workers} workers",
-                times.other["threads"]
-            ));
-            all.push(times.seconds);
-        }
-        let [first, second] = show(&title, &all, &names);
-        (summary.headline_ratio, summary.headline_ratio_channels_last) = (first, second);
-        let [again, _] =
-            show("the same from the store", &[vec![stored], all[1].clone()], &names[..1]);
-        summary.headline_stored_ratio = again;
-        Ok(())
-    }
-
-    /// Seconds of `bgm reproduce` of the headline.
-    fn reproduce(&self, store: &Path, grid: &Grid<'_>) -> anyhow::Result<f64> {
-        let start = Instant::now();
-        let status = Command::new(workload::repository().join("target/release/bgm"))
-            .current_dir(workload::repository())
-            .args(["--profile", grid.profile, "--only", workload::HEADLINE, "--device", "cpu"])
-            .args(["--quiet", "--seeds", &grid.seeds.to_string(), "--store"])
-            .arg(store)
-            .args(["reproduce", "--jobs", &grid.jobs.to_string(), "--out"])
-            .arg(self.folder.join("reproduction"))
-            .stdout(Stdio::null())
-            .status()
-            .context("target/release/bgm: build it first, `make build`")?;
-        // Few seeds leave claims open (3), other seeds leave the reference behind (1).
-        if !matches!(status.code(), Some(0 | 1 | 3)) {
-            bail!("bgm reproduce ended with {status}");
-        }
-        Ok(start.elapsed().as_secs_f64())
-    }
 }
 
 type Medians = anyhow::Result<Vec<Vec<f64>>>;
-
-/// Final accuracies (training, test) by key.
-type Accuracies = BTreeMap<String, (f64, f64)>;
-
-/// The runs of a plan as the baseline reads them, each with the number of epochs that ours
-/// took, so that both do the same amount of work; and ours' final accuracies.
-fn trained(plan: &Plan, store: &Path) -> anyhow::Result<(Vec<Value>, Accuracies)> {
-    let store = Store::open(store)?;
-    let mut runs = Vec::new();
-    let mut accuracies = BTreeMap::new();
-    for key in &plan.order {
-        let (run, stored) = (&plan.runs[key], store.read(key)?);
-        runs.push(json!({
-            "key": key.as_str(), "parent": run.parent.as_ref().map(Key::as_str),
-            "spec": run.spec, "epochs": stored.metrics.epochs,
-        }));
-        let last = stored.metrics.last().context("a run without an evaluation")?;
-        accuracies.insert(key.to_string(), (last.train_accuracy, last.test_accuracy));
-    }
-    Ok((runs, accuracies))
-}
-
-fn mean_of(accuracies: &Accuracies) -> f64 {
-    accuracies.values().map(|(_, test)| test).sum::<f64>() / accuracies.len() as f64
-}
 
 #[derive(Deserialize)]
 struct Probe {
@@ -413,6 +330,13 @@ struct Tried {
     threads: u64,
     workers: u64,
     seconds: f64,
+}
+
+/// The threads and workers with which an epoch was fastest.
+struct Probed {
+    best: Tried,
+    /// Among those with PyTorch's default threads.
+    at_default: Tried,
 }
 
 fn fastest(tried: &[Tried], wanted: impl Fn(&Tried) -> bool) -> anyhow::Result<Tried> {
