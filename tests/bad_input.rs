@@ -219,16 +219,17 @@ fn damage_to_any_stored_file_is_named_and_the_run_is_made_again() {
     let mut number = 0;
     for name in KINDS {
         let path = stored.folder().join(name);
-        let length = std::fs::metadata(&path).unwrap().len();
-        let cut = |length: u64| {
-            std::fs::File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+        // Of the file as it is now: what is made again has other times in it, of other lengths.
+        let resize = |to: &dyn Fn(u64) -> u64| {
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_len(to(file.metadata().unwrap().len())).unwrap();
         };
         let damages: [&dyn Fn(); 6] = [
             &|| flip_byte(&path, 0.6),
             &|| flip_byte(&path, 0.0),
-            &|| cut(length - 1),
-            &|| cut(0),
-            &|| cut(length + 1),
+            &|| resize(&|length| length - 1),
+            &|| resize(&|_| 0),
+            &|| resize(&|length| length + 1),
             &|| std::fs::remove_file(&path).unwrap(),
         ];
         for damage in damages {
