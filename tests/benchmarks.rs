@@ -196,7 +196,7 @@ fn what_cannot_be_told_is_not_called_the_same() {
     let changes = compare::changes(&last, &now);
     assert_eq!(changes["step/resnet18"].unwrap().verdict(0.03), Verdict::TooNoisy);
     assert_eq!(changes["assembly/sota"].unwrap().verdict(0.03), Verdict::Same);
-    // A benchmark that the last program did not have, and a single round.
+    // A benchmark that the last program did not have.
     for times in &mut now {
         times.insert("new".to_owned(), 1.0);
     }

@@ -50,14 +50,27 @@ impl Conductor {
         Ok(Headline { title, cold, stored, work: self.work(&workload::sota()?, &runs)? })
     }
 
-    /// Seconds of theirs, and what it was, in words.
-    fn their_headline(&self, work: &Path, options: &[&str]) -> anyhow::Result<(Vec<f64>, String)> {
-        let times: Times = serde_json::from_value(self.theirs("headline", work, options)?)?;
-        let last = times.other.get("accuracies").cloned().unwrap_or_default();
-        let last: Accuracies = serde_json::from_value(last)?;
-        let name = format!("PyTorch {}, {} thread(s)", options.join(" "), times.other["threads"]);
-        println!("headline: mean test accuracy, {name} {:.1}%", mean_of(&last));
-        Ok((times.seconds, name))
+    /// Theirs in each layout, each with an option of its own: seconds, ours first, and what each
+    /// of theirs was, in words.
+    fn theirs_beside(
+        &self,
+        ours: &Headline,
+        options: [[&str; 2]; 2],
+    ) -> anyhow::Result<(Vec<Vec<f64>>, Vec<String>)> {
+        let (mut all, mut names) = (vec![vec![ours.cold]], Vec::new());
+        for (layout, option) in LAYOUTS.into_iter().zip(options) {
+            let options = [&["--layout", layout], &option[..]].concat();
+            let value = self.theirs("headline", &ours.work, &options)?;
+            let times: Times = serde_json::from_value(value)?;
+            let last = times.other.get("accuracies").cloned().unwrap_or_default();
+            let last: Accuracies = serde_json::from_value(last)?;
+            let threads = &times.other["threads"];
+            let name = format!("PyTorch {}, {threads} thread(s)", options.join(" "));
+            println!("headline: mean test accuracy, {name} {:.1}%", mean_of(&last));
+            all.push(times.seconds);
+            names.push(name);
+        }
+        Ok((all, names))
     }
 
     pub fn one_after_another(
@@ -66,14 +79,9 @@ impl Conductor {
         probed: &[Probed; 2],
         summary: &mut Summary,
     ) -> anyhow::Result<()> {
-        let (mut all, mut names) = (vec![vec![ours.cold]], Vec::new());
-        for (layout, probed) in LAYOUTS.into_iter().zip(probed) {
-            let workers = probed.at_default.workers.to_string();
-            let options = ["--layout", layout, "--workers", &workers];
-            let (seconds, name) = self.their_headline(&ours.work, &options)?;
-            all.push(seconds);
-            names.push(name);
-        }
+        let workers = probed.each_ref().map(|probed| probed.at_default.workers.to_string());
+        let options = workers.each_ref().map(|workers| ["--workers", workers]);
+        let (all, names) = self.theirs_beside(ours, options)?;
         let title = format!("{}, theirs one after another", ours.title);
         let [first, second] = show(&title, &all, &names);
         (summary.headline_ratio, summary.headline_ratio_channels_last) = (first, second);
@@ -89,14 +97,8 @@ impl Conductor {
         jobs: usize,
         summary: &mut Summary,
     ) -> anyhow::Result<()> {
-        let (mut all, mut names) = (vec![vec![ours.cold]], Vec::new());
-        for layout in LAYOUTS {
-            let processes = jobs.to_string();
-            let options = ["--layout", layout, "--processes", &processes];
-            let (seconds, name) = self.their_headline(&ours.work, &options)?;
-            all.push(seconds);
-            names.push(name);
-        }
+        let processes = jobs.to_string();
+        let (all, names) = self.theirs_beside(ours, [["--processes", &processes]; 2])?;
         let title = format!("{}, theirs {jobs} seeds at a time", ours.title);
         let [first, second] = show(&title, &all, &names);
         (summary.parallel_ratio, summary.parallel_ratio_channels_last) = (first, second);
