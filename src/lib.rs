@@ -6,6 +6,7 @@
 //! report`. Modules are floors; each imports only what is listed after it.
 
 pub mod augment;
+pub mod backend;
 pub mod cli;
 pub mod corrupt;
 pub mod data;

@@ -1,9 +1,12 @@
 //! The paper's networks, with the parameter names of the authors' PyTorch classes.
 
+mod arch;
 mod densenet;
+pub mod graph;
 mod layers;
 mod mlp;
 mod resnet;
+pub mod state;
 pub mod tensors;
 mod vgg;
 pub mod weights;
