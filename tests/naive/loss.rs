@@ -27,13 +27,13 @@ pub fn loss<T: Real>(logits: &Maps<T>, labels: &[i64]) -> Loss<T> {
     let outputs = logits.shape.channels;
     let mut gradient = Maps::zeros(logits.images, logits.shape);
     let (mut losses, mut correct) = (Vec::new(), 0);
-    for image in 0..logits.images {
+    for (image, &label) in labels.iter().enumerate() {
         let here = image * outputs..(image + 1) * outputs;
         let (z, g) = (&logits.data[here.clone()], &mut gradient.data[here]);
         let (loss, hit) = if outputs == 1 {
-            binary(z[0], labels[image], &mut g[0])
+            binary(z[0], label, &mut g[0])
         } else {
-            cross_entropy(z, labels[image] as usize, logits.images, g)
+            cross_entropy(z, label as usize, logits.images, g)
         };
         losses.push(loss);
         correct += i64::from(hit);

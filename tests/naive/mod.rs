@@ -3,6 +3,7 @@
 //! and shares only the description of the networks with the program.
 #![allow(dead_code)]
 
+mod backend;
 pub mod cases;
 mod conv;
 mod loss;
@@ -76,20 +77,20 @@ impl<T: Real> Naive<T> {
     }
 
     /// One step of training.
-    pub fn train(&mut self, examples: Examples<'_>, rate: f64) {
+    pub fn step(&mut self, examples: Examples<'_>, rate: f64) {
         let pass = self.forward(&numbers(examples.inputs), With::Batch);
         let loss = self.loss_of(&pass, examples.labels);
         loss.add_to(&mut self.totals);
         for norm in 0..self.running.len() {
             self.track(&pass, norm, |old, new| T::of(0.9) * old + T::of(0.1) * new);
         }
-        self.batches_tracked += i64::from(!self.running.is_empty());
+        self.batches_tracked += 1;
         let gradients = self.backward(&pass, &loss, With::Batch);
         self.moments.step(&self.rule, &mut self.parameters, &gradients.parameters, rate);
     }
 
     /// Makes the running statistics those of this batch.
-    pub fn calibrate(&mut self, inputs: &[f32]) {
+    pub fn take_statistics(&mut self, inputs: &[f32]) {
         let pass = self.forward(&numbers(inputs), With::Batch);
         for norm in 0..self.running.len() {
             self.track(&pass, norm, |_, new| new);
@@ -97,16 +98,17 @@ impl<T: Real> Naive<T> {
     }
 
     /// Logits `[batch, outputs]` in evaluation mode.
-    pub fn logits(&self, inputs: &[f32]) -> Vec<T> {
+    pub fn outputs_of(&self, inputs: &[f32]) -> Vec<T> {
         self.forward(&numbers(inputs), With::Evaluation)
             .values
             .swap_remove(self.graph.logits())
             .data
     }
 
-    /// Loss and hits of a batch.
-    pub fn evaluate(&self, examples: Examples<'_>, with: With) -> Totals {
-        self.evaluate_at(&numbers(examples.inputs), examples.labels, with)
+    /// Adds loss and hits of a batch to the totals.
+    pub fn add_losses(&mut self, examples: Examples<'_>, with: With) {
+        let pass = self.forward(&numbers(examples.inputs), with);
+        self.loss_of(&pass, examples.labels).add_to(&mut self.totals);
     }
 
     /// Loss and hits of inputs that need not be single.
