@@ -1,5 +1,6 @@
 //! Compiles the small C++ file that reaches what tch does not wrap, and sets an rpath, so
-//! that the binaries run without LD_LIBRARY_PATH.
+//! that the binaries run without LD_LIBRARY_PATH. Where there is another copy of the same
+//! libtorch, LD_LIBRARY_PATH names it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,16 @@ fn main() {
     link(&libtorch);
 }
 
-/// Runtime search path of every binary, test and bench of this package.
+/// Runtime search path of every binary, test and bench of this package. Libtorch is found
+/// where the build found it; in `.libtorch` of the repository that the binary lies in
+/// (`target/release` and `target/release/deps`), which may have been moved; and in `libtorch`
+/// beside a binary that was carried elsewhere. LD_LIBRARY_PATH comes before all of these.
 fn link(libtorch: &Path) {
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.join("lib").display());
+    let relative =
+        ["$ORIGIN/../../.libtorch/lib", "$ORIGIN/../../../.libtorch/lib", "$ORIGIN/libtorch/lib"];
+    let built = libtorch.join("lib");
+    let places = relative.iter().map(Path::new).chain([built.as_path()]);
+    for place in places {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", place.display());
+    }
 }

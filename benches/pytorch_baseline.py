@@ -12,8 +12,8 @@ memory, normalized once; a batch is gathered and augmented as a whole by the Dat
     pytorch_baseline.py corruption --work WORK
     pytorch_baseline.py headline   --work WORK --layout contiguous [--workers N] [--processes N]
     pytorch_baseline.py flop       --work WORK
-    pytorch_baseline.py throughput --work WORK --layout channels_last --device cuda:0 \
-                                   --precision tf32 --network NAME --batch 128
+    pytorch_baseline.py throughput --work WORK --rows default,channels_last --device cuda:0 \
+                                   --precision strict,tf32 --network NAME --batch 128
 
 WORK is a JSON file that the benchmark writes: the specs of the runs and where the data is.
 Every task prints one line of JSON; times are in seconds.
@@ -400,17 +400,30 @@ def task_flop(work, options):
     return {"flop_per_image": counts}
 
 
-def task_throughput(work, options):
-    """Seconds of a training step of one network on made-up images, not waited for one by one."""
-    [network] = [n for n in work["networks"] if n["name"] == options.network]
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
+# How PyTorch is set for a row of task_throughput: memory layout, cuDNN's search for the fastest
+# algorithm, deterministic algorithms alone.
+ROWS = {
+    "default": ("contiguous", False, False),
+    "benchmark": ("contiguous", True, False),
+    "channels_last": ("channels_last", True, False),
+    "deterministic": ("contiguous", False, True),
+    "deterministic_channels_last": ("channels_last", False, True),
+}
+
+
+def seconds_of_step(network, classes, options, precision, row):
+    """Seconds of a training step on made-up images, not waited for one by one."""
+    layout, benchmark, deterministic = ROWS[row]
+    torch.backends.cudnn.benchmark = benchmark
+    torch.backends.cudnn.deterministic = deterministic
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     shape = tuple(network["input"])
-    model = network_of(network, shape, work["classes"], options.layout, options.device).train()
+    model = network_of(network, shape, classes, layout, options.device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
-    inputs = torch.randn(options.batch, *shape).to(options.device, memory_format=MEMORY[options.layout])
-    labels = torch.arange(options.batch, device=options.device) % work["classes"]
+    inputs = torch.randn(options.batch, *shape).to(options.device, memory_format=MEMORY[layout])
+    labels = torch.arange(options.batch, device=options.device) % classes
 
     def block(count):
         for _ in range(count):
@@ -419,7 +432,23 @@ def task_throughput(work, options):
             sys.exit("error: the loss is not finite")
 
     block(8)
-    return {"seconds": timed(lambda: block(options.count)) / options.count}
+    return statistics.median(timed(lambda: block(options.count)) for _ in range(3)) / options.count
+
+
+def task_throughput(work, options):
+    """Seconds of a step of one network in every precision and row that are asked for; what
+    cannot be done is null."""
+    [network] = [n for n in work["networks"] if n["name"] == options.network]
+    seconds = {}
+    for precision in options.precision.split(","):
+        for row in options.rows.split(","):
+            try:
+                value = seconds_of_step(network, work["classes"], options, precision, row)
+            except RuntimeError as problem:
+                print(f"PyTorch, {precision}, {row}: {problem}", file=sys.stderr)
+                value = None
+            seconds[f"{precision}, {row}"] = value
+    return {"seconds": seconds}
 
 
 TASKS = {
@@ -443,7 +472,8 @@ def main():
     parser.add_argument("--processes", type=int, default=1, help="headline only")
     parser.add_argument("--count", type=int, default=20, help="repetitions that are timed")
     parser.add_argument("--device", default="cpu", help="throughput only, as what follows")
-    parser.add_argument("--precision", choices=("strict", "tf32"), default="strict")
+    parser.add_argument("--precision", default="strict", help="of strict and tf32, with commas")
+    parser.add_argument("--rows", default="default", help=f"of {', '.join(ROWS)}, with commas")
     parser.add_argument("--network")
     parser.add_argument("--batch", type=int, default=128)
     options = parser.parse_args()

@@ -1,8 +1,11 @@
 //! `make bench-throughput`: images a second of each network on a device, ours and PyTorch's.
 //!
-//! On a GPU: at the paper's widths, in strict `f32` and in TF32, with and without CUDA graphs.
-//! On a CPU: at the profiles' widths, one thread each; it has neither of the two. Each
-//! measurement is a process of its own. The last line is JSON.
+//! On a GPU: at the paper's widths, in strict `f32` and in TF32, with and without CUDA graphs,
+//! and as a share of the device's peak: what a large matrix product reaches there in the same
+//! precision. On a CPU: at the profiles' widths, one thread each; it has none of these. PyTorch
+//! runs with its defaults, with cuDNN's search for algorithms, channels-last, and with
+//! deterministic algorithms. Our plain steps, our recorded ones and PyTorch are a process each.
+//! The last line is JSON.
 
 mod common;
 
@@ -13,11 +16,12 @@ use bad_global_minima::torch::{self, Precision};
 use bad_global_minima::train::replay::Stepper;
 use clap::Parser;
 use common::trainer::Trainer;
-use common::{process, workload};
+use common::{flop, process, workload};
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use tch::Device;
+use std::time::Instant;
+use tch::{Device, Kind, Tensor};
 
 #[derive(Parser)]
 struct Options {
@@ -36,9 +40,15 @@ struct Options {
     /// Steps that are timed together.
     #[arg(long, default_value_t = 50)]
     steps: u32,
-    /// One measurement of ours in this process: precision, and whether to use CUDA graphs.
-    #[arg(long, num_args = 2, hide = true)]
-    ours: Option<Vec<String>>,
+    /// Begin no measurement after this many seconds.
+    #[arg(long, default_value_t = f64::INFINITY)]
+    seconds: f64,
+    /// Also write what the last line says to this file, after every network.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Measurements of ours in this process: 'plain', 'graphs' or 'peak'.
+    #[arg(long, hide = true)]
+    ours: Option<String>,
     /// What `cargo bench` adds.
     #[arg(long, hide = true)]
     bench: bool,
@@ -47,7 +57,15 @@ struct Options {
 /// Steps before the clock starts; more than are made before a graph is recorded.
 const WARM_UP: u32 = 8;
 
+/// Side of the square matrices whose product is the peak.
+const PEAK_SIDE: i64 = 8192;
+/// Rows of the baseline on a GPU, as `benches/pytorch_baseline.py` names them.
+const GPU_ROWS: &str = "default,benchmark,channels_last,deterministic,deterministic_channels_last";
+/// Those that differ on a CPU.
+const CPU_ROWS: &str = "default,channels_last";
+
 fn main() -> anyhow::Result<()> {
+    let begin = Instant::now();
     let options = Options::parse();
     torch::initialize()?;
     let device = torch::device(&options.device)?;
@@ -58,95 +76,212 @@ fn main() -> anyhow::Result<()> {
     }
     let platform = torch::platform(device);
     println!("{}, libtorch {}, batches of {batch}", platform.device, platform.libtorch);
-    let work = workload::folder().join("networks.json");
-    std::fs::create_dir_all(workload::folder())?;
+    let work = options.work();
+    if let Some(folder) = work.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
     let described = json!({ "classes": workload::CLASSES, "networks": workload::described() });
     std::fs::write(&work, described.to_string())?;
-    let mut all = Map::new();
-    for (name, ..) in networks(device).iter().filter(|(n, ..)| n.contains(&options.network)) {
+    let peak = if device.is_cuda() { peak(&options, device)? } else { Map::new() };
+    let mut report = json!({ "device": platform.device, "batch": batch, "peak_tflops": peak,
+        "images_per_second": {}, "share_of_peak": {}, "ratios": {} });
+    for (name, network, signature) in networks(device) {
+        if !name.contains(&options.network) {
+            continue;
+        }
         println!("{name}:");
-        let mut row = Map::new();
-        for (label, mut command) in measurements(&options, device, batch, (name, &work))? {
+        let mut speeds = Map::new();
+        for mut command in measurements(&options, device, batch, &name)? {
+            if begin.elapsed().as_secs_f64() > options.seconds {
+                println!("  left out: --seconds {} have passed", options.seconds);
+                continue;
+            }
             // A GPU that lacks memory for one way may have it for the next.
             match process::last_line(&mut command) {
-                Ok(value) => {
-                    let seconds = value["seconds"].as_f64().context("no time was printed")?;
-                    let speed = batch as f64 / seconds;
-                    println!(
-                        "  {label}: {speed:.0} images a second, {:.3} ms a step",
-                        1e3 * seconds
-                    );
-                    row.insert(label, json!(speed.round()));
-                }
-                Err(problem) => {
-                    println!("  {label}: FAILED: {problem}");
-                    row.insert(label, Value::Null);
-                }
+                Ok(value) => add(&mut speeds, &value, batch)?,
+                Err(problem) => println!("  FAILED: {problem}"),
             }
         }
-        all.insert(name.clone(), Value::Object(row));
+        let flop = flop::count(&network, signature).step() as f64;
+        for (label, speed) in &speeds {
+            let Some(speed) = speed.as_f64() else { continue };
+            let precision = label.split(", ").nth(1).unwrap_or_default();
+            let share =
+                peak.get(precision).and_then(Value::as_f64).map(|p| speed * flop / p / 1e12);
+            let of_peak =
+                share.map_or(String::new(), |s| format!(", {:.1}% of the peak", 100.0 * s));
+            println!("  {label}: {speed:.0} images a second{of_peak}");
+            report["share_of_peak"][&name][label] = json!(share.map(|s| round(s, 1e4)));
+        }
+        report["ratios"][&name] = ratios(&speeds);
+        report["images_per_second"][&name] = Value::Object(speeds);
+        if let Some(out) = &options.out {
+            std::fs::write(out, format!("{report:#}\n"))?;
+        }
     }
-    println!("{}", json!({ "device": platform.device, "images_per_second": all }));
+    println!("{report}");
     Ok(())
+}
+
+impl Options {
+    /// Where the baseline reads what the networks are.
+    fn work(&self) -> PathBuf {
+        match &self.out {
+            Some(out) => out.with_extension("networks.json"),
+            None => workload::folder().join("networks.json"),
+        }
+    }
+
+    /// This program for some of our own measurements.
+    fn of_ours(&self, what: &str, device: Device) -> anyhow::Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--device", &name_of(device), "--steps", &self.steps.to_string()]);
+        command.args(["--ours", what]).env("OMP_NUM_THREADS", "1");
+        Ok(command)
+    }
+}
+
+fn round(value: f64, places: f64) -> f64 {
+    (value * places).round() / places
+}
+
+/// As PyTorch calls it, who knows no 'auto'.
+fn name_of(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
+    }
 }
 
 /// At the paper's widths for a GPU, at the profiles' for a CPU.
 fn networks(device: Device) -> Vec<(String, NetworkSpec, Signature)> {
+    let paper = [3, 32, 32];
     let mut all = workload::counted();
-    all.retain(|(.., signature)| device.is_cuda() != (signature.input == [1, 14, 14]));
+    all.retain(|(.., s)| if device.is_cuda() { s.input == paper } else { s.input == [1, 14, 14] });
     all
 }
 
-/// What is measured of a network, in which processes.
+/// From seconds of a step to images a second, by label; `null` where something failed.
+fn add(speeds: &mut Map<String, Value>, value: &Value, batch: i64) -> anyhow::Result<()> {
+    let side = value["task"].as_str().map_or("ours", |_| "PyTorch");
+    let seconds = value["seconds"].as_object().context("no times were printed")?;
+    for (label, seconds) in seconds {
+        let speed = seconds.as_f64().map(|seconds| (batch as f64 / seconds).round());
+        speeds.insert(format!("{side}, {label}"), json!(speed));
+    }
+    Ok(())
+}
+
+/// Our fastest way over each of PyTorch's, in the same precision.
+fn ratios(speeds: &Map<String, Value>) -> Value {
+    let mut ratios = Map::new();
+    for (label, theirs) in speeds {
+        let (Some(theirs), Some((_, rest))) = (theirs.as_f64(), label.split_once("PyTorch, "))
+        else {
+            continue;
+        };
+        let precision = rest.split(", ").next().unwrap_or_default();
+        let mine = |how: &str| speeds.get(&format!("ours, {precision}, {how}"))?.as_f64();
+        for how in ["plain", "graphs"] {
+            if let Some(mine) = mine(how) {
+                ratios.insert(format!("{how} / {rest}"), json!(round(mine / theirs, 1e3)));
+            }
+        }
+    }
+    Value::Object(ratios)
+}
+
+/// The processes in which a network is measured.
 fn measurements(
     options: &Options,
     device: Device,
     batch: i64,
-    (name, work): (&str, &Path),
-) -> anyhow::Result<Vec<(String, Command)>> {
-    let precisions: &[&str] = if device.is_cuda() { &["strict", "tf32"] } else { &["strict"] };
-    let graphs: &[&str] = if device.is_cuda() { &["plain", "graphs"] } else { &["plain"] };
-    let (batch, steps) = (batch.to_string(), options.steps.to_string());
-    // PyTorch knows no 'auto'.
-    let device_name = match device {
-        Device::Cuda(index) => format!("cuda:{index}"),
-        _ => "cpu".to_owned(),
-    };
-    let shared = ["--device", &device_name, "--network", name, "--batch", &batch];
+    name: &str,
+) -> anyhow::Result<Vec<Command>> {
+    let batch = batch.to_string();
+    let ways: &[&str] = if device.is_cuda() { &["plain", "graphs"] } else { &["plain"] };
     let mut all = Vec::new();
-    for precision in precisions {
-        for graph in graphs {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.args(shared).args(["--steps", &steps, "--ours", precision, graph]);
-            command.env("OMP_NUM_THREADS", "1");
-            all.push((format!("ours, {precision}, {graph}"), command));
-        }
-        let Some(python) = &options.python else { continue };
-        for layout in ["contiguous", "channels_last"] {
-            let mut command = process::baseline(python, "throughput", work);
-            command.args(shared).args(["--count", &steps, "--layout", layout, "--threads", "1"]);
-            command.args(["--precision", precision]);
-            all.push((format!("PyTorch, {precision}, {layout}"), command));
-        }
+    for way in ways {
+        let mut command = options.of_ours(way, device)?;
+        command.args(["--network", name, "--batch", &batch]);
+        all.push(command);
+    }
+    if let Some(python) = &options.python {
+        let (precisions, rows) =
+            if device.is_cuda() { ("strict,tf32", GPU_ROWS) } else { ("strict", CPU_ROWS) };
+        let mut command = process::baseline(python, "throughput", &options.work());
+        command.args(["--device", &name_of(device), "--network", name, "--batch", &batch]);
+        command.args(["--count", &options.steps.to_string(), "--threads", "1"]);
+        command.args(["--precision", precisions, "--rows", rows]);
+        all.push(command);
     }
     Ok(all)
 }
 
-fn ours(options: &Options, device: Device, batch: i64, how: &[String]) -> anyhow::Result<Value> {
-    let [precision, graphs] = how else { bail!("--ours: a precision, and 'graphs' or 'plain'") };
-    let precision = match precision.as_str() {
-        "strict" => Precision::Strict,
-        "tf32" => Precision::Tf32,
-        other => bail!("--ours: no precision '{other}'"),
-    };
-    let all = networks(device);
-    let (_, network, signature) = all
-        .iter()
-        .find(|(name, ..)| *name == options.network)
-        .with_context(|| format!("--network '{}': unknown", options.network))?;
-    let mut trainer = Trainer::made_up(network, *signature, batch, (device, precision))?;
-    let mut stepper =
-        if graphs == "graphs" { Stepper::replaying(device) } else { Stepper::plain() };
-    let seconds = trainer.time_block(&mut stepper, options.steps, WARM_UP)?;
+fn precisions(device: Device) -> &'static [(&'static str, Precision)] {
+    let all = &[("strict", Precision::Strict), ("tf32", Precision::Tf32)];
+    if device.is_cuda() { all } else { &all[..1] }
+}
+
+fn ours(options: &Options, device: Device, batch: i64, how: &str) -> anyhow::Result<Value> {
+    let mut seconds = Map::new();
+    for &(label, precision) in precisions(device) {
+        let (label, time) = match how {
+            "peak" => (label.to_owned(), product(device, precision)?),
+            "plain" | "graphs" => {
+                let all = networks(device);
+                let (_, network, signature) = all
+                    .iter()
+                    .find(|(name, ..)| *name == options.network)
+                    .with_context(|| format!("--network '{}': unknown", options.network))?;
+                let mut trainer =
+                    Trainer::made_up(network, *signature, batch, (device, precision))?;
+                let mut stepper =
+                    if how == "graphs" { Stepper::replaying(device) } else { Stepper::plain() };
+                let time = trainer.time_block(&mut stepper, options.steps, WARM_UP)?;
+                (format!("{label}, {how}"), time)
+            }
+            other => bail!("--ours '{other}': plain, graphs or peak"),
+        };
+        seconds.insert(label, json!(time));
+    }
     Ok(json!({ "seconds": seconds }))
+}
+
+/// Seconds of one product of large square `f32` matrices.
+fn product(device: Device, precision: Precision) -> anyhow::Result<f64> {
+    const REPEATS: u32 = 10;
+    torch::use_precision(precision, device)?;
+    let matrix = |scale: f64| {
+        let ramp = Tensor::arange(PEAK_SIDE * PEAK_SIDE, (Kind::Float, device));
+        (ramp * scale).sin().view([PEAK_SIDE, PEAK_SIDE])
+    };
+    let (a, b) = (matrix(0.3), matrix(0.7));
+    let block = |count: u32| -> f64 {
+        let start = Instant::now();
+        let mut last = a.shallow_clone();
+        for _ in 0..count {
+            last = a.matmul(&b);
+        }
+        // Reading a number waits for all that the device has been given.
+        let value = last.get(0).get(0).double_value(&[]);
+        assert!(value.is_finite());
+        start.elapsed().as_secs_f64() / f64::from(count)
+    };
+    block(3);
+    Ok(block(REPEATS))
+}
+
+/// Operations a second (10^12) of the product, by precision.
+fn peak(options: &Options, device: Device) -> anyhow::Result<Map<String, Value>> {
+    let value = process::last_line(&mut options.of_ours("peak", device)?)?;
+    let seconds = value["seconds"].as_object().context("no times were printed")?;
+    let mut peak = Map::new();
+    for (precision, seconds) in seconds {
+        let seconds = seconds.as_f64().context("no time was printed")?;
+        let tflops = round(2e-12 * (PEAK_SIDE as f64).powi(3) / seconds, 1e1);
+        println!("peak, {precision}: {tflops} TFLOP/s");
+        peak.insert(precision.clone(), json!(tflops));
+    }
+    Ok(peak)
 }

@@ -7,7 +7,7 @@ mod common;
 use bad_global_minima::data::Catalog;
 use bad_global_minima::experiments::aggregate::{RunRecord, Runs, aggregate};
 use bad_global_minima::experiments::results::{ExperimentResult, Measured};
-use bad_global_minima::experiments::{Plan, Profile};
+use bad_global_minima::experiments::{Plan, Profile, Seeds};
 use bad_global_minima::spec::{Key, RunSpec};
 use bad_global_minima::torch::{self, Platform};
 use bad_global_minima::train::{self, Inputs, Unobserved};
@@ -107,7 +107,7 @@ fn fresh_seeds_raise_no_more_alarms_than_promised() {
     let catalog = Catalog::new(repository().join("data"));
     let profile = Profile::read(&tables, "tiny").unwrap();
     let results = |seeds: u32, first_seed: u64| -> Vec<ExperimentResult> {
-        let plan = Plan::new(&profile, &tables, &catalog, &[], Some(seeds)).unwrap();
+        let plan = Plan::new(&profile, &tables, &catalog, &[], Some(&Seeds::first(seeds))).unwrap();
         aggregate(&plan, &Fresh { catalog: &catalog, first_seed })
     };
     let mut alarms = 0;

@@ -5,7 +5,7 @@ mod common;
 use bad_global_minima::data::Catalog;
 use bad_global_minima::experiments::aggregate::{RunRecord, Runs, aggregate};
 use bad_global_minima::experiments::results::{ExperimentResult, Measured};
-use bad_global_minima::experiments::{Plan, Profile};
+use bad_global_minima::experiments::{Plan, Profile, Seeds};
 use bad_global_minima::rng::{Purpose, Stream};
 use bad_global_minima::spec::{Key, Optimizer, RunSpec};
 use bad_global_minima::torch::Platform;
@@ -78,7 +78,10 @@ fn results(runs: &dyn Runs, seeds: u32) -> Vec<ExperimentResult> {
         (repository().join("paper_tables"), Catalog::new(repository().join("data")));
     let profile = Profile::read(&tables, "quick").unwrap();
     let only = ["table1_accuracy".to_owned()];
-    aggregate(&Plan::new(&profile, &tables, &catalog, &only, Some(seeds)).unwrap(), runs)
+    aggregate(
+        &Plan::new(&profile, &tables, &catalog, &only, Some(&Seeds::first(seeds))).unwrap(),
+        runs,
+    )
 }
 
 fn claims() -> Claims {

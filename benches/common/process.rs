@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 /// A task of the PyTorch baseline on what the file `work` describes.
 pub fn baseline(python: &Path, task: &str, work: &Path) -> Command {
     let mut command = Command::new(python);
-    let script = workload::repository().join("benches/pytorch_baseline.py");
+    let script = workload::repository().join(workload::BASELINE);
     command.arg("-B").arg(script).arg(task).arg("--work").arg(work);
     command
 }

@@ -1,5 +1,6 @@
 //! One step, one epoch, one corrupted data set: the program's own code, called from outside.
 
+use super::summary::median;
 use super::workload;
 use bad_global_minima::corrupt;
 use bad_global_minima::data::{Catalog, ImageSet};
@@ -73,7 +74,7 @@ impl Trainer {
     }
 
     /// Seconds of a step, over `count` of them that are not waited for one by one, after some to
-    /// warm up.
+    /// warm up: the median of three such blocks.
     ///
     /// # Errors
     /// If libtorch fails.
@@ -84,9 +85,13 @@ impl Trainer {
         warm_up: u32,
     ) -> anyhow::Result<f64> {
         self.block(stepper, warm_up)?;
-        let start = Instant::now();
-        self.block(stepper, count)?;
-        Ok(start.elapsed().as_secs_f64() / f64::from(count))
+        let mut seconds = Vec::new();
+        for _ in 0..3 {
+            let start = Instant::now();
+            self.block(stepper, count)?;
+            seconds.push(start.elapsed().as_secs_f64() / f64::from(count));
+        }
+        Ok(median(&seconds))
     }
 
     fn block(&mut self, stepper: &mut Stepper, count: u32) -> anyhow::Result<()> {
@@ -94,7 +99,9 @@ impl Trainer {
         for _ in 0..count {
             let batch = (&self.inputs, &self.labels);
             let (network, optimizer) = (&mut self.network, &mut self.optimizer);
-            last = Some(stepper.step(network, optimizer, batch, self.rate)?.1);
+            // Detached: nodes of autograd that outlive a step belong to the stream that they were
+            // made on, and a recording on another stream would fail.
+            last = Some(stepper.step(network, optimizer, batch, self.rate)?.1.detach());
         }
         // Reading a number waits for all that the device has been given.
         let is_finite = last.is_some_and(|loss| loss.double_value(&[]).is_finite());

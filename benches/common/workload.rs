@@ -4,11 +4,12 @@ use super::flop::{self, Count};
 use anyhow::Context;
 use bad_global_minima::corrupt::{CorruptionSpec, ZeroOutUnit};
 use bad_global_minima::data::Catalog;
-use bad_global_minima::experiments::{Plan, Profile};
+use bad_global_minima::experiments::{Plan, Profile, Seeds};
 use bad_global_minima::models::Signature;
 use bad_global_minima::spec::{Arch, NetworkSpec, RunSpec};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// The table that is the paper's headline.
 pub const HEADLINE: &str = "table1_accuracy";
@@ -16,9 +17,21 @@ pub const HEADLINE: &str = "table1_accuracy";
 pub const DATASET: &str = "fashion-mnist-subset";
 pub const CLASSES: i64 = 10;
 
+/// What the baseline and the declarations lie in: the nearest folder above this program that has
+/// the baseline, so that a program which was carried elsewhere with it finds it; else where it
+/// was built.
 pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    static FOUND: LazyLock<PathBuf> = LazyLock::new(|| {
+        let program = std::env::current_exe().unwrap_or_default();
+        let has_baseline = |folder: &&Path| folder.join(BASELINE).exists();
+        let above = program.ancestors().skip(1).find(has_baseline);
+        above.unwrap_or(Path::new(env!("CARGO_MANIFEST_DIR"))).to_owned()
+    });
+    &FOUND
 }
+
+/// The same work in PyTorch.
+pub const BASELINE: &str = "benches/pytorch_baseline.py";
 
 /// Where benchmarks write.
 pub fn folder() -> PathBuf {
@@ -36,7 +49,13 @@ pub fn catalog() -> Catalog {
 pub fn plan(profile: &str, only: &[&str], seeds: Option<u32>) -> anyhow::Result<Plan> {
     let tables = repository().join("paper_tables");
     let only: Vec<String> = only.iter().map(|id| (*id).to_owned()).collect();
-    Ok(Plan::new(&Profile::read(&tables, profile)?, &tables, &catalog(), &only, seeds)?)
+    Ok(Plan::new(
+        &Profile::read(&tables, profile)?,
+        &tables,
+        &catalog(),
+        &only,
+        seeds.map(Seeds::first).as_ref(),
+    )?)
 }
 
 /// The run of seed 0 in the first cell that has these levels, by their ids.

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use crate::experiments::Seeds;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -38,9 +39,9 @@ pub struct Global {
     /// Only these experiments, whether or not the profile has them.
     #[arg(long, global = true, value_delimiter = ',')]
     pub only: Vec<String>,
-    /// Seeds 0 to N-1 instead of the profile's.
-    #[arg(long, global = true, value_name = "N")]
-    pub seeds: Option<u32>,
+    /// Seeds 0 to N-1, or A to B-1, instead of the profile's.
+    #[arg(long, global = true, value_name = "N|A..B")]
+    pub seeds: Option<Seeds>,
     /// auto, cpu, cuda:0, ... or cuda:all (reproduce: every GPU of the machine).
     #[arg(long, global = true, default_value = "auto")]
     pub device: String,
@@ -82,8 +83,8 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Reproduce {
-    /// Runs side by side, one thread each; default: one a core. With --device cuda:all: runs
-    /// side by side on each GPU; default: one.
+    /// Runs side by side, one thread each; default: one a core. On a GPU: runs side by side on
+    /// each; default: one, and never more than its memory holds.
     #[arg(long)]
     pub jobs: Option<usize>,
     /// Where tables, figures and the report go.

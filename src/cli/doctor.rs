@@ -3,16 +3,22 @@
 use super::args::Global;
 use super::{Failure, session};
 use crate::data::Catalog;
-use crate::experiments::{Plan, Profile};
+use crate::experiments::{Plan, Profile, Seeds};
 use crate::models::weights;
-use crate::spec::{RunSpec, Stop, TRAINING_SEMANTICS};
-use crate::torch;
+use crate::spec::{DataSpec, RunSpec, Schedule, Start, Stop, TRAINING_SEMANTICS};
+use crate::torch::{self, Precision};
 use crate::train::{self, Inputs, Unobserved};
 use crate::verify::exit;
 use sha2::{Digest, Sha256};
+use tch::Device;
 
-/// Epochs of the self-test.
-const EPOCHS: u32 = 2;
+/// Epochs of a self-test: a batch size is recorded as a CUDA graph at its fourth step, and the
+/// last, short batch of an epoch comes once in each.
+const EPOCHS: u32 = 5;
+/// The rate drops after this many of them: both recordings are made again.
+const DROP_AFTER: u32 = 4;
+/// Test images of a self-test.
+const TEST_IMAGES: u32 = 500;
 
 pub fn doctor(global: &Global) -> Result<u8, Failure> {
     let device = session::device(global)?;
@@ -20,52 +26,127 @@ pub fn doctor(global: &Global) -> Result<u8, Failure> {
     println!("bgm        {} (training semantics {TRAINING_SEMANTICS})", env!("CARGO_PKG_VERSION"));
     println!("libtorch   {}", platform.libtorch);
     println!("device     {device:?}: {}", platform.device);
+    if let Some(bytes) = torch::gpu_memory(device) {
+        println!("memory     {:.1} GiB on the GPU", bytes as f64 / f64::from(1 << 30));
+    }
     println!("threads    {} a run (fixed)", tch::get_num_threads());
     println!("commit     {}", session::commit());
     let catalog = Catalog::new(&global.data);
-    let profile = Profile::read(&global.tables, "smoke")?;
-    let plan =
-        Plan::new(&profile, &global.tables, &catalog, &["table1_accuracy".to_owned()], Some(1))?;
-    // The run of the smoke profile with everything switched on and random weights.
+    let precisions: &[Precision] =
+        if device.is_cuda() { &[Precision::Strict, Precision::Tf32] } else { &[Precision::Strict] };
+    let (mut trusted, mut graphs_fit) = (true, true);
+    for spec in self_tests(global, &catalog, device)? {
+        for &precision in precisions {
+            let test = SelfTest { spec: RunSpec { precision, ..spec.clone() }, device };
+            trusted &= test.repeats(&catalog)?;
+            graphs_fit &= !device.is_cuda() || test.repeats_with_graphs(&catalog);
+        }
+    }
+    trusted &= graphs_fit || !global.cuda_graphs;
+    Ok(if trusted { exit::AS_BLESSED } else { exit::ENVIRONMENT })
+}
+
+/// A short run of each network of the profile that is trained on this kind of device: from
+/// random weights, all regularizers on where the profile has such a run, a last batch that is
+/// shorter than the others, and a drop of the learning rate.
+fn self_tests(global: &Global, catalog: &Catalog, device: Device) -> Result<Vec<RunSpec>, Failure> {
+    let profile = Profile::read(&global.tables, &global.profile)?;
+    let seeds = Seeds::first(1);
+    let plan = Plan::new(&profile, &global.tables, catalog, &global.only, Some(&seeds))?;
+    let mut tests: Vec<RunSpec> = Vec::new();
+    let planned = || plan.order.iter().map(|key| &plan.runs[key].spec);
     let regularized =
-        |spec: &&RunSpec| spec.train.augmentation.is_some() && spec.parent().is_none();
-    let spec = plan.runs.values().map(|run| &run.spec).find(regularized);
-    let mut spec = spec
-        .cloned()
-        .ok_or_else(|| Failure::Usage("the smoke profile has no regularized run".to_owned()))?;
-    spec.train.stop = Stop::Epochs(EPOCHS);
-    let hash = |graphs| -> Result<String, Failure> {
-        let inputs =
-            Inputs { catalog: &catalog, device, graphs, parent: None, resume: None, key: "" };
-        let trained = train::train(&spec, &inputs, &mut Unobserved)
+        |spec: &&RunSpec| spec.train.augmentation.is_some() || spec.train.noise_copies.is_some();
+    for spec in planned().filter(regularized).chain(planned()) {
+        let mut spec = spec.clone();
+        match &mut spec.data {
+            DataSpec::Images(images) => {
+                let batch = spec.train.batch_size;
+                images.train = 2 * batch + (batch / 3).max(2);
+                images.test = TEST_IMAGES;
+            }
+            // A million tiny steps are nothing for a GPU.
+            DataSpec::Toy(_) if device.is_cuda() => continue,
+            DataSpec::Toy(_) => {}
+        }
+        spec.start = Start::Random { scale: 1.0 };
+        spec.train.corruption = None;
+        spec.train.snapshots = Vec::new();
+        spec.train.stop = Stop::Epochs(EPOCHS);
+        spec.train.schedule = Schedule::MultiStep { milestones: vec![DROP_AFTER], gamma: 0.1 };
+        if !tests.iter().any(|test| test.network == spec.network && test.data == spec.data) {
+            tests.push(spec);
+        }
+    }
+    Ok(tests)
+}
+
+/// One short run, made several times.
+struct SelfTest {
+    spec: RunSpec,
+    device: Device,
+}
+
+impl SelfTest {
+    fn name(&self) -> String {
+        let network = &self.spec.network;
+        let precision = match self.spec.precision {
+            Precision::Strict => "strict",
+            Precision::Tf32 => "tf32",
+        };
+        format!("{:?} width {}, {precision}", network.arch, network.width)
+    }
+
+    /// The weights that it ends with, hashed.
+    fn hash(&self, catalog: &Catalog, graphs: bool) -> Result<String, Failure> {
+        let device = self.device;
+        let inputs = Inputs { catalog, device, graphs, parent: None, resume: None, key: "" };
+        let trained = train::train(&self.spec, &inputs, &mut Unobserved)
             .map_err(crate::schedule::worker::RunError::from)?;
         let bytes = weights::to_bytes(&weights::state(&trained.network), None);
         Ok(crate::spec::hex(&Sha256::digest(bytes)))
-    };
-    let (first, second) = (hash(false)?, hash(false)?);
-    let same = first == second;
-    let short = |hash: &str| hash[..12].to_owned();
-    if same {
-        println!("self-test  passed: {EPOCHS} epochs twice, the same bits ({})", short(&first));
-    } else {
-        let (first, second) = (short(&first), short(&second));
-        println!("self-test  FAILED: {EPOCHS} epochs twice gave {first} and {second}");
     }
-    let graphs = !device.is_cuda()
-        || match hash(true) {
-            Ok(third) if third == first => {
-                println!("graphs     passed: the same bits with --cuda-graphs");
+
+    fn repeats(&self, catalog: &Catalog) -> Result<bool, Failure> {
+        let (first, second) = (self.hash(catalog, false)?, self.hash(catalog, false)?);
+        let (a, b, name) = (short(&first), short(&second), self.name());
+        if first == second {
+            println!("self-test  passed: {name}: {EPOCHS} epochs twice, the same bits ({a})");
+        } else {
+            println!("self-test  FAILED: {name}: {EPOCHS} epochs twice gave {a} and {b}");
+        }
+        Ok(first == second)
+    }
+
+    /// Compares with a plain run of this same process: whatever goes wrong while steps are
+    /// recorded is said, and ends nothing else.
+    fn repeats_with_graphs(&self, catalog: &Catalog) -> bool {
+        let name = self.name();
+        let made = || Ok((self.hash(catalog, false)?, self.hash(catalog, true)?));
+        // tch reports some of libtorch's failures as panics.
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(made)) {
+            Ok(Ok((plain, graphs))) if plain == graphs => {
+                println!("graphs     passed: {name}: the same bits with --cuda-graphs");
                 true
             }
-            Ok(third) => {
-                println!("graphs     FAILED: --cuda-graphs gave {}: leave it out", short(&third));
+            Ok(Ok((_, graphs))) => {
+                let graphs = short(&graphs);
+                println!("graphs     FAILED: {name}: --cuda-graphs gave {graphs}: leave it out");
                 false
             }
-            Err(problem) => {
-                println!("graphs     FAILED: leave --cuda-graphs out: {problem}");
+            Ok(Err(problem)) => {
+                let problem: Failure = problem;
+                println!("graphs     FAILED: {name}: leave --cuda-graphs out: {problem}");
                 false
             }
-        };
-    let trusted = same && (graphs || !global.cuda_graphs);
-    Ok(if trusted { exit::AS_BLESSED } else { exit::ENVIRONMENT })
+            Err(_) => {
+                println!("graphs     FAILED: {name}: leave --cuda-graphs out: see the error above");
+                false
+            }
+        }
+    }
+}
+
+fn short(hash: &str) -> &str {
+    &hash[..12]
 }

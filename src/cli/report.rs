@@ -80,7 +80,7 @@ fn command(global: &Global) -> String {
     if !global.only.is_empty() {
         command += &format!(" ONLY={}", global.only.join(","));
     }
-    if let Some(seeds) = global.seeds {
+    if let Some(seeds) = &global.seeds {
         command += &format!(" SEEDS={seeds}");
     }
     command

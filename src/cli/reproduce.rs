@@ -6,6 +6,7 @@ use super::progress::Progress;
 use super::session::{self, Session};
 use super::{Failure, report, signals};
 use crate::experiments::cost;
+use crate::experiments::memory::Memory;
 use crate::experiments::space::Space;
 use crate::schedule::devices::Devices;
 use crate::schedule::worker::unmeasured;
@@ -17,6 +18,10 @@ use crate::verify::exit;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Bytes of a GPU's memory that a process takes before it computes anything: CUDA's context and
+/// the kernels of libtorch and cuDNN.
+const GPU_CONTEXT: u64 = 1 << 30;
 
 static CHILDREN: Children = Children::new();
 /// Whether runs are being made. Whatever else this program does loses nothing by ending.
@@ -74,6 +79,28 @@ fn todo(global: &Global, session: &Session) -> Result<BTreeSet<Key>, Failure> {
     Ok(todo)
 }
 
+/// As many of `jobs` as a GPU has memory for: where it runs short, cuDNN takes other algorithms,
+/// which give other bits.
+fn jobs_that_fit(
+    device: tch::Device,
+    jobs: usize,
+    session: &Session,
+    todo: &BTreeSet<Key>,
+) -> usize {
+    let Some(memory) = torch::gpu_memory(device) else { return jobs };
+    let largest = todo.iter().map(|key| {
+        let run = &session.plan.runs[key];
+        let measures = run.measures.iter().map(|m| Memory::of_measure(&run.spec, m));
+        measures.fold(Memory::of_run(&run.spec), Memory::or).on_gpu
+    });
+    let each = largest.max().unwrap_or(0).saturating_add(GPU_CONTEXT).saturating_mul(2);
+    let fit = usize::try_from(memory / each).unwrap_or(jobs).max(1);
+    if fit < jobs {
+        eprintln!("bgm: {device:?} has memory for {fit} runs at a time, not {jobs}");
+    }
+    jobs.min(fit)
+}
+
 fn execute(
     global: &Global,
     options: &Reproduce,
@@ -82,11 +109,12 @@ fn execute(
     devices: &[tch::Device],
 ) -> Result<Outcome, Failure> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let spread = global.device == torch::ALL_GPUS;
-    let jobs = options.jobs.unwrap_or_else(|| if spread { 1 } else { cores() });
+    let on_gpu = devices.iter().any(|device| device.is_cuda());
+    let jobs = options.jobs.unwrap_or_else(|| if on_gpu { 1 } else { cores() });
     if jobs == 0 {
         return Err(Failure::Usage("--jobs 0: there must be at least one".to_owned()));
     }
+    let jobs = devices.iter().map(|d| jobs_that_fit(*d, jobs, session, todo)).min().unwrap_or(jobs);
     let name = |device: &tch::Device| match device {
         tch::Device::Cuda(index) => format!("cuda:{index}"),
         _ => "cpu".to_owned(),

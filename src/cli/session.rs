@@ -13,6 +13,7 @@ use crate::verify::claims::Claims;
 use crate::verify::outcome::Verification;
 use crate::verify::reference::{self, Reference};
 use std::collections::BTreeMap;
+use std::sync::Once;
 use tch::Device;
 
 /// A planned profile with its store.
@@ -24,12 +25,10 @@ pub struct Session {
 
 impl Session {
     pub fn open(global: &Global) -> Result<Session, Failure> {
-        if global.seeds == Some(0) {
-            return Err(Failure::Usage("--seeds 0: there must be at least one seed".to_owned()));
-        }
         let catalog = Catalog::new(&global.data);
         let profile = Profile::read(&global.tables, &global.profile)?;
-        let plan = Plan::new(&profile, &global.tables, &catalog, &global.only, global.seeds)?;
+        let plan =
+            Plan::new(&profile, &global.tables, &catalog, &global.only, global.seeds.as_ref())?;
         Ok(Session { catalog, store: Store::open(&global.store)?, plan })
     }
 
@@ -94,6 +93,7 @@ pub fn check_space(store: &Store, needed: u64) -> Result<(), Failure> {
 pub fn device(global: &Global) -> Result<Device, Failure> {
     torch::initialize()?;
     let device = torch::device(&global.device)?;
+    warn_of_unused_gpu(global, &[device]);
     refuse_graphs_without_gpu(global, device)?;
     Ok(device)
 }
@@ -102,8 +102,25 @@ pub fn device(global: &Global) -> Result<Device, Failure> {
 pub fn devices(global: &Global) -> Result<Vec<Device>, Failure> {
     torch::initialize()?;
     let devices = torch::devices(&global.device)?;
+    warn_of_unused_gpu(global, &devices);
     devices.iter().try_for_each(|device| refuse_graphs_without_gpu(global, *device))?;
     Ok(devices)
+}
+
+/// `auto` takes the CPU where CUDA does not load: that must not go unnoticed.
+fn warn_of_unused_gpu(global: &Global, devices: &[Device]) {
+    static SAID: Once = Once::new();
+    if global.device != "auto" || devices.iter().any(|device| device.is_cuda()) {
+        return;
+    }
+    if let Some(problem) = torch::cuda_failure() {
+        SAID.call_once(|| {
+            eprintln!(
+                "bgm: this machine has an NVIDIA driver, but its GPU cannot be used: {problem}; \
+                 the CPU is used instead (--device cpu says that this is meant)"
+            );
+        });
+    }
 }
 
 fn refuse_graphs_without_gpu(global: &Global, device: Device) -> Result<(), Failure> {
@@ -169,7 +186,8 @@ pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
     let catalog = Catalog::new(&global.data);
     for name in Profile::names(&global.tables) {
         let Ok(profile) = Profile::read(&global.tables, &name) else { continue };
-        let Ok(plan) = Plan::new(&profile, &global.tables, &catalog, &[], global.seeds) else {
+        let Ok(plan) = Plan::new(&profile, &global.tables, &catalog, &[], global.seeds.as_ref())
+        else {
             continue; // its data set may not be installed
         };
         if let Some((_, run)) = plan.runs.iter().find(|(key, _)| key.as_str().starts_with(target)) {

@@ -2,6 +2,7 @@
 
 use super::declare::{Experiment, Level};
 use super::profile::{Profile, ProfileError};
+use super::seeds::Seeds;
 use crate::data::{Catalog, DataError};
 use crate::measure::MeasureSpec;
 use crate::spec::{Key, RunSpec, SpecError};
@@ -63,7 +64,7 @@ fn combinations(experiment: &Experiment) -> Vec<Vec<usize>> {
 
 impl Plan {
     /// Makes the plan of a profile, or of `only` some of its experiments; `seeds` replaces
-    /// the profile's numbers of seeds.
+    /// the profile's seeds.
     ///
     /// # Errors
     /// If a declaration or a spec is wrong, or a data set unknown.
@@ -72,12 +73,13 @@ impl Plan {
         tables: &Path,
         catalog: &Catalog,
         only: &[String],
-        seeds: Option<u32>,
+        seeds: Option<&Seeds>,
     ) -> Result<Plan, PlanError> {
         let mut plan = Plan { experiments: Vec::new(), runs: BTreeMap::new(), order: Vec::new() };
         let mut keys = KeyMaker::new(catalog);
         for experiment in profile.experiments(tables, only)? {
-            let count = seeds.unwrap_or_else(|| profile.seed_count(&experiment));
+            let own = Seeds::first(profile.seed_count(&experiment));
+            let seeds = seeds.unwrap_or(&own);
             let mut cells = Vec::new();
             let mut wanted: Vec<(u64, RunSpec, Key)> = Vec::new();
             for levels in combinations(&experiment) {
@@ -85,7 +87,7 @@ impl Plan {
                     experiment.axes.iter().zip(&levels).map(|(axis, &l)| &axis.levels[l]).collect();
                 let template = profile.template(&experiment, &chosen)?;
                 let mut runs = Vec::new();
-                for seed in 0..u64::from(count) {
+                for seed in seeds.iter() {
                     let spec = template.lower(seed);
                     spec.check().map_err(|source| PlanError::Spec {
                         experiment: experiment.id.clone(),

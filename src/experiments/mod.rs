@@ -10,6 +10,7 @@ mod measured;
 pub mod memory;
 mod profile;
 pub mod results;
+mod seeds;
 pub mod space;
 mod template;
 
@@ -18,4 +19,5 @@ pub use declare::{
 };
 pub use grid::{Cell, KeyMaker, Plan, PlanError, PlannedRun};
 pub use profile::{Profile, ProfileError};
+pub use seeds::Seeds;
 pub use template::Template;

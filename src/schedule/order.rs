@@ -87,7 +87,7 @@ impl<'a> Order<'a> {
 mod tests {
     use super::*;
     use crate::data::Catalog;
-    use crate::experiments::{Profile, cost};
+    use crate::experiments::{Profile, Seeds, cost};
     use std::path::Path;
 
     /// When each run begins and ends.
@@ -203,7 +203,7 @@ mod tests {
         let profile = Profile::read(&tables, "smoke").expect("a profile of the repository");
         let only = ["table1_accuracy".to_owned(), "fig1_toy".to_owned()];
         let catalog = Catalog::new(root.join("data"));
-        Plan::new(&profile, &tables, &catalog, &only, Some(1)).expect("a plan")
+        Plan::new(&profile, &tables, &catalog, &only, Some(&Seeds::first(1))).expect("a plan")
     }
 
     #[test]

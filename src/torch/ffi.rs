@@ -3,6 +3,7 @@
 
 use super::TorchError;
 use std::ffi::{CStr, c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{NonNull, null_mut};
 use tch::{Device, Tensor};
 use torch_sys::C_tensor;
@@ -34,6 +35,8 @@ unsafe extern "C" {
         weight_decay: f64,
         epsilon: f64,
     ) -> *mut c_char;
+    fn bgm_gpu_name(device: i8, name: *mut *mut c_char) -> *mut c_char;
+    fn bgm_gpu_memory(device: i8, bytes: *mut u64) -> *mut c_char;
     fn bgm_graph_new(device: i8, graph: *mut *mut c_void) -> *mut c_char;
     fn bgm_graph_begin(graph: *mut c_void) -> *mut c_char;
     fn bgm_graph_end(graph: *mut c_void) -> *mut c_char;
@@ -67,6 +70,25 @@ pub(super) fn set_numerics(allow_tf32: bool) -> Result<(), String> {
 pub(super) fn cpu_capability() -> String {
     // SAFETY: no pointers are passed.
     take(unsafe { bgm_cpu_capability() }).unwrap_or_default()
+}
+
+/// Model of a GPU as the driver names it, by CUDA's index of it. libtorch's CUDA libraries must
+/// be loaded.
+pub(super) fn gpu_name(device: usize) -> Result<String, String> {
+    let index = i8::try_from(device).map_err(|_| format!("no GPU has the number {device}"))?;
+    let mut name = null_mut();
+    // SAFETY: `name` is written before a null message comes back.
+    take(unsafe { bgm_gpu_name(index, &raw mut name) }).map_or(Ok(()), Err)?;
+    take(name).filter(|name| !name.is_empty()).ok_or_else(|| "the GPU has no name".to_owned())
+}
+
+/// Bytes of memory of a GPU, by CUDA's index of it.
+pub(super) fn gpu_memory(device: usize) -> Result<u64, String> {
+    let index = i8::try_from(device).map_err(|_| format!("no GPU has the number {device}"))?;
+    let mut bytes = 0;
+    // SAFETY: `bytes` outlives the call, which writes it before a null message comes back.
+    let problem = take(unsafe { bgm_gpu_memory(index, &raw mut bytes) });
+    problem.map_or(Ok(bytes), Err)
 }
 
 /// Loads a shared library for good, with its symbols visible to all.
@@ -205,10 +227,15 @@ impl Graph {
     ) -> Result<(), TorchError> {
         // SAFETY: the pointer came from `bgm_graph_new` and is freed only on drop.
         outcome(unsafe { bgm_graph_begin(self.raw.as_ptr()) })?;
-        let worked = work();
+        // tch reports some of libtorch's failures as panics. An open recording would swallow
+        // whatever this thread does afterwards, so it is ended in any case.
+        let worked = catch_unwind(AssertUnwindSafe(work));
         // SAFETY: as above; recording has begun.
         let ended = outcome(unsafe { bgm_graph_end(self.raw.as_ptr()) });
-        worked?;
+        match worked {
+            Ok(worked) => worked?,
+            Err(panic) => resume_unwind(panic),
+        }
         ended?;
         self.recorded = true;
         Ok(())

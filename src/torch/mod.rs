@@ -89,7 +89,7 @@ pub fn device(name: &str) -> Result<Device, TorchError> {
     match name {
         "cpu" => Ok(Device::Cpu),
         ALL_GPUS => Err(TorchError::Several),
-        "auto" => Ok(if driver_present() && load_cuda().is_ok() && tch::Cuda::is_available() {
+        "auto" => Ok(if driver_present() && cuda_failure().is_none() {
             Device::Cuda(0)
         } else {
             Device::Cpu
@@ -112,6 +112,21 @@ pub fn device(name: &str) -> Result<Device, TorchError> {
     }
 }
 
+/// Why the GPUs of a machine that has an NVIDIA driver cannot be used; `None` if they can be, or
+/// if there is no driver. What `auto` falls back to the CPU for, to be told to the user.
+pub fn cuda_failure() -> Option<String> {
+    if !driver_present() {
+        return None;
+    }
+    match load_cuda() {
+        Err(problem) => Some(problem),
+        Ok(()) if !tch::Cuda::is_available() => Some(
+            "libtorch sees no GPU (CUDA_VISIBLE_DEVICES, or a driver older than CUDA 13?)".into(),
+        ),
+        Ok(()) => ffi::gpu_name(0).err(),
+    }
+}
+
 fn driver_present() -> bool {
     Path::new("/dev/nvidiactl").exists() || Path::new("/dev/nvidia0").exists()
 }
@@ -124,15 +139,19 @@ fn load_cuda() -> Result<(), String> {
 /// The platform that `device` gives runs on.
 pub fn platform(device: Device) -> Platform {
     let model = match device {
-        Device::Cuda(index) => std::fs::read_dir("/proc/driver/nvidia/gpus")
-            .ok()
-            .and_then(|gpus| gpus.filter_map(Result::ok).nth(index))
-            .and_then(|gpu| std::fs::read_to_string(gpu.path().join("information")).ok())
-            .and_then(|text| field(&text, "Model:"))
-            .unwrap_or_else(|| "NVIDIA GPU".to_owned()),
+        Device::Cuda(index) => ffi::gpu_name(index)
+            .unwrap_or_else(|problem| format!("GPU {index}, whose model is unknown: {problem}")),
         _ => cpu_model(),
     };
     Platform { libtorch: LIBTORCH_VERSION.to_owned(), device: model }
+}
+
+/// Bytes of memory of a GPU; `None` for a CPU, or if the driver does not say.
+pub fn gpu_memory(device: Device) -> Option<u64> {
+    match device {
+        Device::Cuda(index) => ffi::gpu_memory(index).ok(),
+        _ => None,
+    }
 }
 
 /// The libtorch release that tch 0.24.0 is written for.

@@ -1,6 +1,6 @@
 // What libtorch offers and tch does not wrap: process-wide numerical switches, the fused
-// optimizer steps, and CUDA graphs. Every function returns null on success, else a message that the caller
-// frees with bgm_free.
+// optimizer steps, CUDA graphs and the name of a GPU. Every function returns null on success,
+// else a message that the caller frees with bgm_free.
 
 #include <ATen/Context.h>
 #include <ATen/Version.h>
@@ -8,11 +8,13 @@
 #include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
 #include <dlfcn.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -67,7 +69,7 @@ std::vector<at::Tensor> gather_like(at::Tensor* const* tensors, const std::vecto
 template <typename Function>
 Function cuda_symbol(const char* name) {
   auto found = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
-  TORCH_CHECK(found, "CUDA graphs: ", name, " is not in the loaded libraries");
+  TORCH_CHECK(found, name, " is not in the loaded libraries");
   return found;
 }
 
@@ -75,7 +77,8 @@ Function cuda_symbol(const char* name) {
 // libtorch 2.11.0 has 104 bytes, aligned to 8.
 constexpr size_t GRAPH_BYTES = 512;
 
-// An at::cuda::CUDAGraph, and the stream that is set aside while it records.
+// An at::cuda::CUDAGraph, and the stream that is set aside while it records. CUDA's current
+// device is a property of the thread, so every call first makes the graph's own current.
 class Graph {
  public:
   explicit Graph(c10::DeviceIndex index) : device_(c10::DeviceType::CUDA, index) {
@@ -87,11 +90,15 @@ class Graph {
   }
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
-  ~Graph() { destroy_(storage_); }
+  ~Graph() {
+    const c10::DeviceGuard here(device_);
+    destroy_(storage_);
+  }
 
   // From here on, what this thread gives the device is recorded and not run. Recording is
   // not possible on the default stream.
   void begin() {
+    const c10::DeviceGuard here(device_);
     const c10::impl::VirtualGuardImpl guard(device_.type());
     guard.synchronizeDevice(device_.index());
     previous_ = guard.exchangeStream(guard.getStreamFromGlobalPool(device_));
@@ -104,6 +111,7 @@ class Graph {
   }
 
   void end() {
+    const c10::DeviceGuard here(device_);
     try {
       end_(storage_);
     } catch (...) {
@@ -113,7 +121,10 @@ class Graph {
     restore();
   }
 
-  void replay() { replay_(storage_); }
+  void replay() {
+    const c10::DeviceGuard here(device_);
+    replay_(storage_);
+  }
 
  private:
   using Construct = void (*)(void*, bool);
@@ -179,6 +190,37 @@ char* bgm_adam_step(at::Tensor* const* parameters, at::Tensor* const* gradients,
     auto step = gather(steps, count);
     at::_fused_adam_(params, grads, first, second, {}, step, learning_rate, beta1, beta2,
                      weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
+  });
+}
+
+// The properties' first member is the name: char name[256], in every version of CUDA. Asked by
+// CUDA's own numbering, which CUDA_VISIBLE_DEVICES changes and /proc does not follow.
+char* bgm_gpu_name(int8_t device, char** name) {
+  return guarded([&] {
+    using Properties = const char* (*)(c10::DeviceIndex);
+    auto properties = cuda_symbol<Properties>("_ZN2at4cuda19getDevicePropertiesEa");
+    *name = strndup(properties(device), 256);
+  });
+}
+
+// Asked of the driver itself: CUDA's runtime would open a context on the GPU, half a gigabyte of
+// it, in a process that only hands out work.
+char* bgm_gpu_memory(int8_t device, uint64_t* bytes) {
+  return guarded([&] {
+    void* driver = dlopen("libcuda.so.1", RTLD_NOW);
+    TORCH_CHECK(driver, dlerror());
+    auto call = [&](const char* name, auto function, auto... arguments) {
+      function = reinterpret_cast<decltype(function)>(dlsym(driver, name));
+      TORCH_CHECK(function, name, " is not in libcuda.so.1");
+      const int problem = function(arguments...);
+      TORCH_CHECK(problem == 0, name, " failed with error ", problem);
+    };
+    int handle = 0;
+    size_t total = 0;
+    call("cuInit", static_cast<int (*)(unsigned)>(nullptr), 0u);
+    call("cuDeviceGet", static_cast<int (*)(int*, int)>(nullptr), &handle, int{device});
+    call("cuDeviceTotalMem_v2", static_cast<int (*)(size_t*, int)>(nullptr), &total, handle);
+    *bytes = total;
   });
 }
 

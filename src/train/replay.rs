@@ -138,7 +138,9 @@ impl<R: Recorder> Recorded<R> {
         x.copy_(inputs);
         y.copy_(labels);
         recorder.run(&mut || {
-            *outputs = Some(step((x, y))?);
+            let (logits, loss) = step((x, y))?;
+            // Only the values are kept: the graph of autograd would hold every activation.
+            *outputs = Some((logits.detach(), loss.detach()));
             Ok(())
         })?;
         let (logits, loss) = outputs

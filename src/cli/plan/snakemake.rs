@@ -177,7 +177,7 @@ fn profile_options(global: &Global, store_options: &[String]) -> Result<Vec<Stri
     if !global.only.is_empty() {
         add("--only", global.only.join(","));
     }
-    if let Some(seeds) = global.seeds {
+    if let Some(seeds) = &global.seeds {
         add("--seeds", seeds.to_string());
     }
     Ok(options)
