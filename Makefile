@@ -11,7 +11,7 @@ OPTIONS = --profile $(PROFILE) --store $(STORE) --device $(DEVICE) \
     $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
 .PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz bench \
-    bench-vs-pytorch bench-scaling bench-throughput cluster-test check check-report ci clean help
+    bench-vs-pytorch bench-scaling bench-throughput gpu-kit cluster-test check check-report ci clean help
 
 reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE)
 	@$(BGM) $(OPTIONS) reproduce --out $(OUT) $(if $(JOBS),--jobs $(JOBS))
@@ -68,6 +68,9 @@ bench-scaling: build ## time and memory against data, R, width, seeds, jobs: tar
 
 bench-throughput: build ## images a second of each network on DEVICE, beside PyTorch (NETWORK, STEPS, PYTORCH=no)
 	@./scripts/bench-throughput.sh --device $(DEVICE)
+
+gpu-kit: build ## what scripts/gpu-visit.sh carries to a machine with a GPU: target/gpu-kit
+	@./scripts/gpu-kit.sh
 
 cluster-test: build ## a profile through a real Slurm on this machine (Debian, as root)
 	@./scripts/cluster-test.sh

@@ -7,8 +7,8 @@
 The trace holds a run's initial weights, the very batches and labels that its network saw,
 the learning rates, the loss of each step, and the weights after the last. This script loads
 the initial weights into PyTorch classes of its own (networks.py, strict=True), trains on
-the same batches with torch.optim and PyTorch's own loss, float32 on one CPU thread with
-deterministic algorithms, and compares. Agreement shows that the crate's architectures, loss,
+the same batches with torch.optim and PyTorch's own loss, float32 on one CPU thread (or on a GPU:
+--device) with deterministic algorithms, and compares. Agreement shows that the crate's architectures, loss,
 BatchNorm and optimizers mean what PyTorch means by them; it says nothing of how the batches
 and the learning rates came about.
 
@@ -175,19 +175,19 @@ class Trace:
         return functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
 
 
-def replay(trace, same_kernels):
+def replay(trace, same_kernels, device):
     """Trains on the trace's batches: the network at the end and the loss of each step."""
     layout = torch.channels_last if same_kernels else torch.contiguous_format
     network = crosscheck.build(trace.about, "spec.network", trace.input_shape, trace.outputs)
     # The final weights first, so that a trace whose end does not fit is refused at once.
     crosscheck.load(network, trace.final, f"{trace.path}: final/")
     crosscheck.load(network, trace.initial, f"{trace.path}: initial/")
-    network.to(memory_format=layout)
+    network.to(device, memory_format=layout)
     optimizer = trace.optimizer(network, fused=same_kernels)
     network.train()
     losses = []
     for step, rate in enumerate(trace.rates):
-        inputs, labels = trace.batch(step)
+        inputs, labels = (tensor.to(device) for tensor in trace.batch(step))
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad()
@@ -199,7 +199,7 @@ def replay(trace, same_kernels):
             raise trace.error(name, f"is refused by PyTorch: {problem}") from None
         optimizer.step()
         losses.append(loss.item())
-    return network, losses
+    return network.to("cpu"), losses
 
 
 def relative(stored, replayed):
@@ -352,7 +352,12 @@ class Report:
 
 def check(arguments):
     trace = Trace(arguments.trace)
-    network, losses = replay(trace, arguments.kernels == "same")
+    if arguments.device != "cpu" and not torch.cuda.is_available():
+        raise InputError(f"--device {arguments.device}: PyTorch sees no GPU here")
+    # All bits of float32 on a GPU, too.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    network, losses = replay(trace, arguments.kernels == "same", arguments.device)
     return Report(trace, network, losses, arguments)
 
 
@@ -373,6 +378,9 @@ def main():
     parser.add_argument(
         "--kernels", choices=("same", "default"), default="same",
         help="the kernels that the crate calls, or PyTorch as it comes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--device", default="cpu", help="cpu or cuda:0, ... (default: %(default)s)"
     )
     parser.add_argument(
         "--exact", action="store_true", help="ask for agreement to the last bit as well"

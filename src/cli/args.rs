@@ -72,7 +72,7 @@ pub enum Command {
     Diff(Diff),
     /// Data sets: list, check, subset.
     Data(Data),
-    /// Stores of finished runs: merge.
+    /// Stores of finished runs: export, merge.
     Store(Store),
     /// The exact batches, learning rates, losses and weights of a run's first steps, for
     /// another implementation to replay.
@@ -237,6 +237,17 @@ pub struct Store {
 
 #[derive(Debug, Subcommand)]
 pub enum StoreCommand {
+    /// Write all finished runs without their weights, as records, to one compressed file.
+    ///
+    /// A record holds a run's spec, metrics, measurements, environment, and the hashes of all
+    /// its files: verify, report and diff read it like any other run. Whatever needs the
+    /// weights trains the run again. Exit codes: 0 all is in the file; 4 damaged runs, which
+    /// are named and left out.
+    Export {
+        /// File to write, or a folder to write records.tar.gz to.
+        #[arg(long, value_name = "FILE|DIR", default_value = "records.tar.gz")]
+        out: PathBuf,
+    },
     /// Bring the finished runs of other stores, and their measurements, into this one.
     ///
     /// Every file is checked against its hash on the way; what is there already is left alone.
@@ -245,7 +256,8 @@ pub enum StoreCommand {
     /// processes, call again; 4 damaged runs, which are named and left. Of several, 1 comes
     /// before 4 before 3. Everything else is merged in any case.
     Merge {
-        /// Folders of stores to take from; nothing in them is changed.
+        /// Folders of stores, or files of `bgm store export`, to take from; nothing in them is
+        /// changed.
         #[arg(required = true)]
         from: Vec<PathBuf>,
         /// Store to bring them into, instead of --store.

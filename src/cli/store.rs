@@ -4,7 +4,7 @@ use super::args::{Global, Store as Options, StoreCommand};
 use super::{Failure, session, signals};
 use crate::schedule::worker::INTERRUPTED;
 use crate::store::merge::{self, Merged};
-use crate::store::{Store, lock};
+use crate::store::{Store, StoreError, Unpacked, lock};
 use crate::verify::exit;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -15,18 +15,75 @@ use std::time::{Duration, Instant};
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 pub fn store(global: &Global, options: &Options) -> Result<u8, Failure> {
-    let StoreCommand::Merge { from, into } = &options.command;
-    signals::set(&INTERRUPTED)?;
-    merge_all(global, from, into.as_deref().unwrap_or(&global.store))
+    match &options.command {
+        StoreCommand::Export { out } => export(global, out),
+        StoreCommand::Merge { from, into } => {
+            signals::set(&INTERRUPTED)?;
+            merge_all(global, from, into.as_deref().unwrap_or(&global.store))
+        }
+    }
+}
+
+/// Name of the file where a folder is given.
+const RECORDS: &str = "records.tar.gz";
+
+fn export(global: &Global, out: &Path) -> Result<u8, Failure> {
+    let store = Store::existing(&global.store)?;
+    let file = if out.is_dir() { out.join(RECORDS) } else { out.to_owned() };
+    let exported = store.export(&file)?;
+    for problem in &exported.damaged {
+        eprintln!("bgm: not exported: {problem}");
+    }
+    if !global.quiet {
+        eprintln!(
+            "{}: records of {} runs and {} measurements, {} bytes",
+            file.display(),
+            exported.runs,
+            exported.measurements,
+            exported.bytes
+        );
+    }
+    Ok(if exported.damaged.is_empty() { exit::AS_BLESSED } else { exit::ENVIRONMENT })
+}
+
+/// A store to take from: a folder, or a file of records.
+enum Source {
+    Folder(Store),
+    Records(PathBuf, Unpacked),
+}
+
+impl Source {
+    fn open(path: &PathBuf) -> Result<Source, StoreError> {
+        if path.is_file() {
+            return Ok(Source::Records(path.clone(), Store::unpack(path)?));
+        }
+        Store::existing(path).map(Source::Folder)
+    }
+
+    fn store(&self) -> &Store {
+        match self {
+            Source::Folder(store) => store,
+            Source::Records(_, unpacked) => &unpacked.store,
+        }
+    }
+
+    /// A message with the file's name in the place of where it was unpacked.
+    fn named(&self, text: &str) -> String {
+        match self {
+            Source::Folder(_) => text.to_owned(),
+            Source::Records(file, unpacked) => text
+                .replace(&unpacked.store.root().display().to_string(), &file.display().to_string()),
+        }
+    }
 }
 
 fn merge_all(global: &Global, from: &[PathBuf], into: &Path) -> Result<u8, Failure> {
     // All of them are looked at before anything is done.
-    let sources = from.iter().map(Store::existing).collect::<Result<Vec<_>, _>>()?;
+    let sources = from.iter().map(Source::open).collect::<Result<Vec<_>, _>>()?;
     let store = Store::open(into)?;
     let mut needed = 0u64;
     for source in &sources {
-        needed = needed.saturating_add(store.bytes_to_merge(source)?);
+        needed = needed.saturating_add(store.bytes_to_merge(source.store())?);
     }
     session::check_space(&store, needed)?;
     let mut code = exit::AS_BLESSED;
@@ -38,23 +95,24 @@ fn merge_all(global: &Global, from: &[PathBuf], into: &Path) -> Result<u8, Failu
             progress: &|number, of| {
                 if !global.quiet && said.get().elapsed() >= LINE_EVERY {
                     said.set(Instant::now());
-                    eprintln!("{}: {number} of {of} runs", source.root().display());
+                    let root = source.store().root().display().to_string();
+                    eprintln!("{}: {number} of {of} runs", source.named(&root));
                 }
             },
         };
-        let merged = store.merge(source, &options)?;
+        let merged = store.merge(source.store(), &options)?;
         report(global, &store, source, &merged);
         code = worse(code, code_of(&merged));
     }
     Ok(code)
 }
 
-fn report(global: &Global, store: &Store, source: &Store, merged: &Merged) {
+fn report(global: &Global, store: &Store, source: &Source, merged: &Merged) {
     for conflict in &merged.conflicts {
-        eprintln!("bgm: {conflict}");
+        eprintln!("bgm: {}", source.named(conflict));
     }
     for problem in &merged.damaged {
-        eprintln!("bgm: not merged: {problem}");
+        eprintln!("bgm: not merged: {}", source.named(problem));
     }
     for key in &merged.busy {
         eprintln!(
@@ -66,7 +124,7 @@ fn report(global: &Global, store: &Store, source: &Store, merged: &Merged) {
         eprintln!(
             "{} into {}: {} runs and {} measurements merged, {} were there already, {} conflicts, \
              {} damaged, {} being worked on",
-            source.root().display(),
+            source.named(&source.store().root().display().to_string()),
             store.root().display(),
             merged.runs,
             merged.measurements,

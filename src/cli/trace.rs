@@ -29,7 +29,7 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
     };
     let parent = match spec.parent() {
         Some(parent) => {
-            let (key, _) = worker::run(parent, &context)?;
+            let (key, _) = worker::run_with_weights(parent, &context)?;
             Some(store.read(&key)?.weights(None)?)
         }
         None => None,

@@ -7,7 +7,7 @@ use crate::measure::{MeasureError, MeasureSpec, Subject};
 use crate::models::weights::{self, NamedTensors};
 use crate::spec::{Key, RunSpec, TRAINING_SEMANTICS};
 use crate::store::lock::{LockGuard, Silence};
-use crate::store::{Environment, Finished, Lookup, Store, StoreError};
+use crate::store::{Environment, Finished, Lookup, Store, StoreError, StoredRun};
 use crate::torch;
 use crate::train::checkpoint::Progress;
 use crate::train::{self, Inputs, TrainError, source::Source};
@@ -38,6 +38,12 @@ pub enum RunError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Measure(MeasureError),
+    #[error(
+        "run {key} is a record without weights, made on {made}, and its weights are needed: here \
+         ({here}) they would come out with other last bits; train it there, or in a store of its \
+         own (--store)"
+    )]
+    OtherPlatform { key: Key, made: String, here: String },
     /// While it waited or measured.
     #[error("interrupted; the next call goes on from there")]
     Interrupted,
@@ -83,29 +89,64 @@ pub enum Made {
 /// # Errors
 /// If training fails or is interrupted, or the store cannot be used.
 pub fn run(spec: &RunSpec, context: &Context<'_>) -> Result<(Key, Made), RunError> {
+    obtain(spec, Wanted::Result, context)
+}
+
+/// The same with its weights: a run of which there is a record alone is trained again.
+///
+/// # Errors
+/// As [`run`]; if the record was made on another kind of machine, where the last bits differ.
+pub fn run_with_weights(spec: &RunSpec, context: &Context<'_>) -> Result<(Key, Made), RunError> {
+    obtain(spec, Wanted::Weights, context)
+}
+
+/// What a run is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// Its metrics.
+    Result,
+    /// Its weights: to start another run from, or to measure.
+    Weights,
+}
+
+fn obtain(spec: &RunSpec, wanted: Wanted, context: &Context<'_>) -> Result<(Key, Made), RunError> {
+    if let Some(parent) = spec.parent() {
+        run(parent, context)?;
+    }
+    let key = KeyMaker::new(context.catalog).key(spec).map_err(PlanError::from)?;
+    let suffices = |run: &StoredRun| wanted == Wanted::Result || run.has_weights();
+    let look_up = || context.store.look_up(&key, spec);
+    match look_up() {
+        Lookup::Stored(run) if suffices(&run) => {
+            context.store.clear_up(&key);
+            return Ok((key, Made::Already));
+        }
+        Lookup::Stored(record) => refuse_other_platform(&record, context)?,
+        _ => {}
+    }
     let parent = match spec.parent() {
-        Some(parent) => Some(run(parent, context)?.0),
+        Some(parent) => Some(run_with_weights(parent, context)?.0),
         None => None,
     };
-    let key = KeyMaker::new(context.catalog).key(spec).map_err(PlanError::from)?;
-    if let Lookup::Stored(_) = context.store.look_up(&key, spec) {
-        context.store.clear_up(&key);
-        return Ok((key, Made::Already));
-    }
     // A damaged run that was there before anybody is waited for is not what is waited for.
     let damaged = context.store.holds(&key);
     let finished = || {
         !damaged
             && context.store.holds(&key)
-            && matches!(context.store.look_up(&key, spec), Lookup::Stored(_))
+            && matches!(look_up(), Lookup::Stored(run) if suffices(&run))
     };
     loop {
         let Some(guard) = lock(&key, context, &finished)? else {
             return Ok((key, Made::Already));
         };
         // Somebody may have finished it between the look and the lock.
-        match context.store.look_up(&key, spec) {
-            Lookup::Stored(_) => return Ok((key, Made::Already)),
+        match look_up() {
+            Lookup::Stored(run) if suffices(&run) => return Ok((key, Made::Already)),
+            Lookup::Stored(_) => (context.notice)(&format!(
+                "run {}: its weights are needed, and there is a record without them: it is \
+                 trained again",
+                key.short()
+            )),
             Lookup::Damaged(problem) => {
                 let kept = context.store.root().join("damaged");
                 (context.notice)(&format!(
@@ -126,6 +167,20 @@ pub fn run(spec: &RunSpec, context: &Context<'_>) -> Result<(Key, Made), RunErro
             made => return made.map(|()| (key, Made::Now)),
         }
     }
+}
+
+/// A record's weights can be made again only where their bits come out the same.
+fn refuse_other_platform(record: &StoredRun, context: &Context<'_>) -> Result<(), RunError> {
+    let here = torch::platform(context.device);
+    let made = &record.environment.platform;
+    if *made == here {
+        return Ok(());
+    }
+    Err(RunError::OtherPlatform {
+        key: record.key.clone(),
+        made: format!("{}, libtorch {}", made.device, made.libtorch),
+        here: format!("{}, libtorch {}", here.device, here.libtorch),
+    })
 }
 
 /// Waits until this process is the only one who works on a run; `None` once `finished` says
@@ -172,6 +227,11 @@ pub fn measure(key: &Key, measures: &[MeasureSpec], context: &Context<'_>) -> Re
     if missing().is_empty() {
         return Ok(());
     }
+    if !stored.has_weights() {
+        run_with_weights(&stored.spec, context)?;
+        // Read again: with its weights, the run has another manifest.
+        return measure(key, measures, context);
+    }
     let Some(_guard) = lock(key, context, &|| missing().is_empty())? else { return Ok(()) };
     for measurement in measures {
         // What is damaged is measured again.
@@ -190,7 +250,7 @@ pub fn measure(key: &Key, measures: &[MeasureSpec], context: &Context<'_>) -> Re
     for measurement in missing() {
         let counterpart = match measurement.counterpart(spec) {
             Some(other) => {
-                let (key, _) = run(&other, context)?;
+                let (key, _) = run_with_weights(&other, context)?;
                 Some(context.store.read(&key)?.weights(None)?)
             }
             None => None,

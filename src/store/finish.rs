@@ -2,7 +2,7 @@
 
 use super::lock::Silence;
 use super::record::{RunManifest, json};
-use super::{Finished, Store, StoreError, disk, io_error, paths};
+use super::{Finished, Store, StoreError, StoredRun, disk, io_error, paths};
 use crate::models::weights;
 use crate::spec::Key;
 use std::io::{self, ErrorKind};
@@ -86,8 +86,13 @@ impl Store {
         let place = paths::run(&self.root, key);
         if place.exists() {
             match self.read(key) {
-                // Another process, which took this one for dead, was faster.
-                Ok(run) if run.result_hash == result_hash => return Ok(()),
+                Ok(run) if run.result_hash == result_hash => {
+                    if !run.has_weights() {
+                        self.complete(&run, staging).map_err(io_error(&place))?;
+                    }
+                    // Otherwise another process, which took this one for dead, was faster.
+                    return Ok(());
+                }
                 Ok(run) => {
                     let (found, made) = (run.result_hash, result_hash.to_owned());
                     return Err(StoreError::Differs { path: place, found, made });
@@ -100,6 +105,19 @@ impl Store {
             }
         }
         disk::rename(staging, &place).map_err(io_error(&place))
+    }
+
+    /// Brings the weights of a run that was made again, with the same result, to its record.
+    /// The manifest comes last: until then it is a record as before.
+    fn complete(&self, record: &StoredRun, staging: &Path) -> io::Result<()> {
+        if staging_is_record(staging, &record.manifest) {
+            return Ok(());
+        }
+        for name in &record.manifest.absent {
+            disk::rename(&staging.join(name), &record.folder.join(name))?;
+        }
+        let text = json(&record.manifest.with_weights());
+        disk::replace(&record.folder.join(paths::MANIFEST), &text, &self.token())
     }
 
     /// Clears up what the making of a finished run left behind, if there is something: it was
@@ -133,6 +151,11 @@ impl Store {
         disk::create_dir_all(aside.parent().expect("it lies below the root"))?;
         disk::rename(&paths::run(&self.root, key), &aside)
     }
+}
+
+/// Whether what was put together has no weights to bring either.
+fn staging_is_record(staging: &Path, manifest: &RunManifest) -> bool {
+    !manifest.absent.iter().all(|name| staging.join(name).exists())
 }
 
 /// Whether another process that finishes the same run may be the reason: its folder is in the

@@ -129,16 +129,17 @@ impl Store {
         }
         let Some(_guard) = self.try_lock(key, silence)? else { return Ok(false) };
         match self.read(key) {
-            Ok(here) if here.result_hash == run.result_hash => {
+            Ok(here) if has_all(&here, run) => {
                 self.tidy(key)?;
                 merged.same += 1;
             }
-            Ok(here) => {
+            Ok(here) if here.result_hash != run.result_hash => {
                 merged.conflicts.push(conflict(&here, run));
                 return Ok(true);
             }
-            // Not here, or damaged: that is set aside.
-            Err(StoreError::Absent(_) | StoreError::Damaged { .. } | StoreError::Io { .. }) => {
+            // A record here that gets its weights. Or not here, or damaged: that is set aside.
+            Ok(_)
+            | Err(StoreError::Absent(_) | StoreError::Damaged { .. } | StoreError::Io { .. }) => {
                 match self.install(key, &run.result_hash, &|staging| {
                     copy_run(from, key, &run.result_hash, staging, options.stop)
                 }) {
@@ -160,7 +161,7 @@ impl Store {
 
     /// Whether a look without a lock shows that there is nothing to do.
     fn merge_is_done(&self, from: &Store, run: &StoredRun) -> bool {
-        let same = self.read(&run.key).is_ok_and(|here| here.result_hash == run.result_hash);
+        let same = self.read(&run.key).is_ok_and(|here| has_all(&here, run));
         let kept = |id: &str| {
             let (here, there) = (
                 self.measured(&run.key, id, &run.result_hash),
@@ -216,7 +217,7 @@ impl Store {
 }
 
 /// Measurements of a run, by the names of their files.
-fn measurements(store: &Store, key: &Key) -> Result<BTreeSet<String>, StoreError> {
+pub(super) fn measurements(store: &Store, key: &Key) -> Result<BTreeSet<String>, StoreError> {
     let folder = paths::measured(store.root(), key);
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -243,7 +244,7 @@ fn copy_run(
     if manifest.result_hash != result_hash {
         return Err(damaged(&path, "changed while it was read"));
     }
-    for (name, expected) in &manifest.files {
+    for (name, expected) in manifest.files.iter().filter(|(n, _)| !manifest.absent.contains(*n)) {
         let (source, target) = (folder.join(name), staging.join(name));
         let mut hashing = Hashing { file: open(&source)?, hash: Sha256::new() };
         disk::copy(&mut hashing, &target, stop).map_err(io_error(&target))?;
@@ -267,6 +268,11 @@ impl Read for Hashing {
         self.hash.update(&buffer[..count]);
         Ok(count)
     }
+}
+
+/// Whether a run that is here lacks nothing of the same run there: a record lacks weights.
+fn has_all(here: &StoredRun, there: &StoredRun) -> bool {
+    here.result_hash == there.result_hash && (here.has_weights() || !there.has_weights())
 }
 
 /// Two results for one run, in words.

@@ -2,6 +2,7 @@
 //! a run is there whole or not at all. Every file is checked against a hash when it is read.
 
 pub mod disk;
+mod export;
 mod finish;
 pub mod lock;
 mod measured;
@@ -10,6 +11,7 @@ pub mod paths;
 pub mod record;
 mod unfinished;
 
+pub use export::{Exported, Unpacked};
 pub use record::Environment;
 
 use crate::models::weights::{self, NamedTensors};
@@ -32,6 +34,8 @@ pub enum StoreError {
     Damaged { path: PathBuf, problem: String },
     #[error("run {0} is not in the store")]
     Absent(Key),
+    #[error("run {0} is a record: its weights are not in the store")]
+    Record(Key),
     #[error(
         "{}: another process stored the result {found} while this one made {made}; what is there \
          stays. On one kind of machine (determinism level D1) one of them is wrong: `bgm doctor`",
@@ -60,20 +64,29 @@ pub struct StoredRun {
     pub environment: Environment,
     pub result_hash: String,
     folder: PathBuf,
-    /// Hashes of its files.
-    files: BTreeMap<String, String>,
+    /// Hashes and names of its files.
+    manifest: RunManifest,
 }
 
 impl StoredRun {
+    /// Whether its weights are there. They are not in a record ([`Store::export`]).
+    pub fn has_weights(&self) -> bool {
+        self.manifest.absent.is_empty()
+    }
+
     /// Final weights, or those after a kept epoch.
     ///
     /// # Errors
-    /// If the file cannot be read, or is no longer what it was when the run was looked up.
+    /// If the run is a record, if the file cannot be read, or if it is no longer what it was
+    /// when the run was looked up.
     pub fn weights(&self, epoch: Option<u32>) -> Result<NamedTensors, StoreError> {
+        if !self.has_weights() {
+            return Err(StoreError::Record(self.key.clone()));
+        }
         let name = epoch.map_or_else(|| paths::WEIGHTS.to_owned(), paths::snapshot);
         let path = self.folder.join(&name);
         let bytes = read_up_to(&path, MOST_WEIGHTS)?;
-        if self.files.get(&name) != Some(&sha256(&bytes)) {
+        if self.manifest.files.get(&name) != Some(&sha256(&bytes)) {
             return Err(damaged(&path, DIFFERS));
         }
         weights::from_bytes(&bytes).map_err(|e| damaged(&path, e.to_string()))
@@ -224,6 +237,9 @@ impl Store {
         let manifest = RunManifest::parse(&read(&path)?, key).map_err(|e| damaged(&path, e))?;
         let mut texts = BTreeMap::new();
         for (name, expected) in &manifest.files {
+            if manifest.absent.contains(name) {
+                continue;
+            }
             let path = folder.join(name);
             let found = if name.ends_with(".json") {
                 let text = read(&path)?;
@@ -243,9 +259,9 @@ impl Store {
             spec: parse(&folder.join(paths::SPEC), text(paths::SPEC))?,
             metrics: parse(&folder.join(paths::METRICS), text(paths::METRICS))?,
             environment: parse(&folder.join(paths::ENVIRONMENT), text(paths::ENVIRONMENT))?,
-            result_hash: manifest.result_hash,
+            result_hash: manifest.result_hash.clone(),
             folder,
-            files: manifest.files,
+            manifest,
         })
     }
 

@@ -7,7 +7,7 @@ use crate::spec::{Key, TRAINING_SEMANTICS, hex};
 use crate::torch::Platform;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where and by what a run was made. Recorded, never hashed into the result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,13 +30,39 @@ pub struct RunManifest {
     pub result_hash: String,
     /// SHA-256 of each file, by its name.
     pub files: BTreeMap<String, String>,
+    /// Those of them that were left behind: the run is a *record*, its weights are not there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub absent: BTreeSet<String>,
 }
 
 impl RunManifest {
     /// The manifest of a run with these files.
     pub fn of(key: &Key, files: &[(String, Vec<u8>)]) -> RunManifest {
         let files = files.iter().map(|(name, bytes)| (name.clone(), sha256(bytes))).collect();
-        RunManifest { key: key.clone(), result_hash: result_hash(&files), files }
+        RunManifest {
+            key: key.clone(),
+            result_hash: result_hash(&files),
+            files,
+            absent: BTreeSet::new(),
+        }
+    }
+
+    /// The manifest of the same run without its weights.
+    #[must_use]
+    pub fn without_weights(&self) -> RunManifest {
+        let weights = self.files.keys().filter(|name| is_weights(name));
+        RunManifest { absent: weights.cloned().collect(), ..self.clone() }
+    }
+
+    /// Whether a file of a run is in its record, too.
+    pub fn is_text(name: &str) -> bool {
+        paths::OF_EVERY_RUN.contains(&name) && !is_weights(name)
+    }
+
+    /// The manifest of the same run with its weights.
+    #[must_use]
+    pub fn with_weights(&self) -> RunManifest {
+        RunManifest { absent: BTreeSet::new(), ..self.clone() }
     }
 
     /// Reads the manifest of the run `key`.
@@ -60,6 +86,10 @@ impl RunManifest {
         if manifest.result_hash != result_hash(&manifest.files) {
             return Err("has a result_hash that does not fit its files".to_owned());
         }
+        // All weights or none: a run without its snapshots would be neither.
+        if !manifest.absent.is_empty() && manifest != manifest.without_weights() {
+            return Err("marks other files as absent than its weights".to_owned());
+        }
         // No hash covers the manifest itself: a byte more or less shows here.
         if json(&manifest) != bytes {
             return Err("is not the text that was written".to_owned());
@@ -68,11 +98,15 @@ impl RunManifest {
     }
 }
 
+fn is_weights(name: &str) -> bool {
+    name == paths::WEIGHTS || paths::is_snapshot(name)
+}
+
 /// One hash for what must be the same whenever a spec is run again on the same platform.
 fn result_hash(files: &BTreeMap<String, String>) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("semantics {TRAINING_SEMANTICS}\n"));
-    let same = |name: &str| name == paths::METRICS || name.ends_with(".safetensors");
+    let same = |name: &str| name == paths::METRICS || is_weights(name);
     for (name, sha256) in files.iter().filter(|(name, _)| same(name)) {
         hash.update(format!("{name} {sha256}\n"));
     }
