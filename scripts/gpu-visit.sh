@@ -78,7 +78,7 @@ done
 export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 has_pytorch=$("$python" -c 'import torch; print(torch.__version__)' 2>/dev/null)
-say "machine    $(uname -sr), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1)"
+say "machine    $(uname -sr), $(nproc --all) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1)"
 say "gpu        $(nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader 2>/dev/null || echo none)"
 say "pytorch    ${has_pytorch:-cannot be imported; libtorch alone} in $torch"
 missing=$(ldd "$kit/bgm" | grep 'not found')
@@ -103,7 +103,7 @@ profile() { # epochs
         fi
         if [ -n "$tiny" ]; then
             printf '[base.image.network]\nwidth = 4\n[base.image.pretrain]\nbatch_size = 16\nepochs = 2\n'
-            printf '[base.image.train]\nbatch_size = 16\n'
+            printf '[base.image.train]\nbatch_size = 16\nepochs = 3\nevaluate_every = 3\n'
             printf '[network.resnet50]\n"network.width" = 4\n[network.vgg16]\n"network.width" = 4\n'
             printf '[network.densenet40]\n"network.width" = 4\n'
         elif [ -n "${1:-}" ]; then
@@ -156,7 +156,7 @@ stage_throughput() { # seconds
 spec() { # name, precision
     sed "s/\"precision\": \"[a-z0-9]*\"/\"precision\": \"$2\"/" "$kit/specs/$1.json" |
         if [ -n "$tiny" ]; then
-            sed 's/"width": [0-9]*/"width": 4/; s/"train": [0-9]*/"train": 70/; s/"test": [0-9]*/"test": 100/; s/"batch_size": [0-9]*/"batch_size": 16/'
+            sed -E 's/"width": [0-9]+/"width": 4/; s/"train": [0-9]+/"train": 70/; s/"test": [0-9]+/"test": 100/; s/"batch_size": [0-9]+/"batch_size": 16/'
         else
             cat
         fi >"$work/$1-$2.json"
@@ -276,6 +276,7 @@ PY
         count=$((${seeds#*..} - ${seeds%..*}))
         epochs=$(((($(left) - 30) * rate * 3 / 4 / count - 45 * 25600 * 5 / 4) / (4 * 12800 * 4 / 3)))
         epochs=$((epochs < 21 ? 21 : epochs > 70 ? 70 : epochs))
+        [ -z "$tiny" ] || epochs=3
     fi
     profile "$epochs"
     say "seeds      $seeds of $images, $epochs epochs, $jobs at a time, graphs: ${graphs:-no}, planned with $rate images a second"
