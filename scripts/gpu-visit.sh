@@ -147,7 +147,7 @@ stage_doctor() {
 stage_throughput() { # seconds
     local options=(--device "$device" --seconds $(($1 - 12)) --out "$work/throughput.json")
     [ -z "$has_pytorch" ] || options+=(--python "$python")
-    options+=(--steps "$(size 1 40)")
+    options+=(--steps "$(size 1 20)")
     [ -z "$tiny" ] || options+=(--network resnet18)
     "$kit/throughput" "${options[@]}"
 }

@@ -1,0 +1,154 @@
+//! `bgm store export`: runs without their weights, which travel light and are read like any
+//! other, until somebody needs the weights.
+
+mod common;
+
+use bad_global_minima::spec::Key;
+use bad_global_minima::store::{Store, StoreError, paths};
+use common::{Workplace, text, toy_chain};
+use std::path::{Path, PathBuf};
+
+/// A store with a chain of two runs, and the records of both merged into an empty store.
+struct Records {
+    place: Workplace,
+    parent: Key,
+    child: Key,
+    file: PathBuf,
+    there: PathBuf,
+}
+
+impl Records {
+    fn new() -> Records {
+        let place = Workplace::new();
+        let spec = toy_chain(3, 4);
+        let parent = spec.parent().unwrap().clone();
+        let parent = place.run(&place.spec_file("parent.json", &parent)).0.parse().unwrap();
+        let child = place.run(&place.spec_file("child.json", &spec)).0.parse().unwrap();
+        let (file, there) = (place.path("records.tar.gz"), place.path("there"));
+        let output = place.bgm(&["store", "export", "--out", file.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        Records { place, parent, child, file, there }
+    }
+
+    /// Merges a file or a store; exit code and what was said.
+    fn merge(&self, from: &Path) -> (Option<i32>, String) {
+        let (from, there) = (from.to_str().unwrap(), self.there.to_str().unwrap());
+        let output = self.place.bgm(&["store", "merge", from, "--into", there]);
+        (output.status.code(), text(&output.stderr))
+    }
+
+    fn made(&self) -> Store {
+        Store::open(self.place.path("runs")).unwrap()
+    }
+}
+
+#[test]
+fn a_record_is_the_run_without_its_weights() {
+    let records = Records::new();
+    let (code, said) = records.merge(&records.file);
+    assert_eq!(code, Some(0), "{said}");
+    let (made, there) = (records.made(), Store::open(&records.there).unwrap());
+    for key in [&records.parent, &records.child] {
+        let (run, record) = (made.read(key).unwrap(), there.read(key).unwrap());
+        assert_eq!(
+            (&run.spec, &run.metrics, &run.result_hash, &run.environment),
+            (&record.spec, &record.metrics, &record.result_hash, &record.environment)
+        );
+        assert!(run.has_weights() && !record.has_weights());
+        assert!(matches!(record.weights(None), Err(StoreError::Record(k)) if k == *key));
+        assert!(!paths::run(&records.there, key).join(paths::WEIGHTS).exists());
+    }
+    // Again, the same bytes; a record of a record is the record.
+    for store in [records.place.path("runs"), records.there.clone()] {
+        let again = records.place.path("again.tar.gz");
+        Store::open(store).unwrap().export(&again).unwrap();
+        assert!(std::fs::read(&again).unwrap() == std::fs::read(&records.file).unwrap());
+    }
+    // The weights come later; then nothing is new.
+    for (merged, expected) in [("2 runs", true), ("0 runs", true)] {
+        let (code, said) = records.merge(&records.place.path("runs"));
+        assert_eq!((code, said.contains(&format!("{merged} and"))), (Some(0), expected), "{said}");
+        assert!(there.read(&records.child).unwrap().weights(None).is_ok());
+    }
+    // And a record takes nothing away.
+    assert_eq!(records.merge(&records.file).0, Some(0));
+    assert!(there.read(&records.child).unwrap().has_weights());
+}
+
+#[test]
+fn who_needs_the_weights_trains_the_run_again() {
+    let records = Records::new();
+    records.merge(&records.file);
+    let run = |spec: &Path| {
+        let mut command = records.place.command(&["run", spec.to_str().unwrap()]);
+        command.arg("--store").arg(&records.there);
+        // The last --store counts.
+        let mut arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        arguments.drain(..2);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bgm"));
+        let output = command.current_dir(common::repository()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let there = Store::open(&records.there).unwrap();
+    assert!(run(&records.place.path("child.json")).contains("already stored"));
+    assert!(!there.read(&records.parent).unwrap().has_weights());
+    // Another child of the same parent.
+    let other = records.place.spec_file("other.json", &toy_chain(3, 5));
+    assert!(run(&other).contains("it is trained again"));
+    let parent = there.read(&records.parent).unwrap();
+    assert!(parent.has_weights());
+    assert_eq!(parent.result_hash, records.made().read(&records.parent).unwrap().result_hash);
+    assert!(!there.read(&records.child).unwrap().has_weights());
+}
+
+#[test]
+fn what_is_damaged_is_named_and_not_used() {
+    let records = Records::new();
+    let whole = std::fs::read(&records.file).unwrap();
+    let file = records.place.path("damaged.tar.gz");
+    let mut changed = whole.clone();
+    let middle = whole.len() / 2;
+    changed[middle] ^= 1;
+    for bytes in [&whole[..whole.len() - 9], &whole[..middle], &changed, b"no archive", b""] {
+        std::fs::write(&file, bytes).unwrap();
+        let (code, said) = records.merge(&file);
+        assert_eq!(code, Some(4), "{said}");
+        assert!(said.contains("damaged.tar.gz"), "{said}");
+    }
+    // Entries that no such file has.
+    for (name, link) in
+        [("../escape", false), ("spec.json", false), ("0/spec.json", false), ("x", true)]
+    {
+        let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(
+            Vec::new(),
+            flate2::Compression::fast(),
+        ));
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(if link { tar::EntryType::Symlink } else { tar::EntryType::Regular });
+        header.set_size(0);
+        header.set_cksum();
+        archive.append(&header, &b""[..]).unwrap();
+        let bytes = archive.into_inner().unwrap().finish().unwrap();
+        std::fs::write(&file, bytes).unwrap();
+        let (code, said) = records.merge(&file);
+        assert_eq!(code, Some(4), "{name}: {said}");
+        assert!(said.contains("no file of records has such a one"), "{said}");
+    }
+    // A run whose metrics were changed before the export is left out of it; a record that was
+    // changed after the merge is no longer used.
+    assert_eq!(records.merge(&records.file).0, Some(0));
+    for root in [records.place.path("runs"), records.there.clone()] {
+        let metrics = paths::run(&root, &records.child).join(paths::METRICS);
+        let text = std::fs::read_to_string(&metrics).unwrap();
+        std::fs::write(&metrics, text.replacen('1', "2", 1)).unwrap();
+        let store = Store::open(&root).unwrap();
+        assert!(matches!(store.read(&records.child), Err(StoreError::Damaged { .. })));
+    }
+    let out = file.to_str().unwrap();
+    let output = records.place.bgm(&["store", "export", "--out", out]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("metrics.json"), "{}", text(&output.stderr));
+    assert_eq!(Store::unpack(&file).unwrap().store.keys().unwrap(), [records.parent]);
+}
