@@ -15,8 +15,8 @@ use bad_global_minima::train::measure_split;
 use bad_global_minima::train::metrics::{Evaluation, Metrics, Status};
 use bad_global_minima::train::source::{Source, Split};
 use bad_global_minima::verify::claims::Claims;
-use bad_global_minima::verify::reference::{self, Reference};
-use bad_global_minima::verify::verify;
+use bad_global_minima::verify::reference::Reference;
+use bad_global_minima::verify::{Case, verify};
 use common::rounds::{self, Rounds, Settings};
 use common::summary::duration;
 use common::trainer::{self, Trainer, from_random_weights};
@@ -144,11 +144,21 @@ fn bookkeeping(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<(
     });
     let results = made_up_results(&plan);
     let expected = workload::repository().join("expected");
-    let claims: Claims = reference::read(&expected.join("claims.toml"))?;
+    let tables = workload::repository().join("paper_tables");
+    let claims = Claims::read(&expected.join("claims.toml"), &tables)?;
     let blessed = Reference::of_profile(&expected, "quick")?;
     let platform = torch::platform(Device::Cpu);
     group.bench_function("verification of quick", |bencher| {
-        bencher.iter(|| verify("quick", &results, &claims, blessed.as_ref(), &platform, false));
+        let case = Case {
+            profile: "quick",
+            results: &results,
+            claims: &claims,
+            reference: blessed.as_ref(),
+            platform: &platform,
+            only: &[],
+            strict: false,
+        };
+        bencher.iter(|| verify(&case));
     });
     group.finish();
     Ok(())

@@ -11,12 +11,13 @@ use bad_global_minima::experiments::{Plan, Profile, Seeds};
 use bad_global_minima::spec::{Key, RunSpec};
 use bad_global_minima::torch::{self, Platform};
 use bad_global_minima::train::{self, Inputs, Unobserved};
+use bad_global_minima::verify::Case;
 use bad_global_minima::verify::bless::{self, Provenance};
 use bad_global_minima::verify::claims::Claims;
 use bad_global_minima::verify::outcome::RegressionStatus;
 use bad_global_minima::verify::reference::Reference;
 use bad_global_minima::verify::regression::{FALSE_ALARM_RATE, compare};
-use common::{Workplace, repository};
+use common::{Workplace, copy_folder, repository};
 
 const REFERENCES: u64 = 10;
 const VERIFICATIONS: u64 = 20; // of each reference
@@ -96,12 +97,7 @@ fn fresh_seeds_raise_no_more_alarms_than_promised() {
     torch::initialize().unwrap();
     let place = Workplace::new();
     let tables = place.path("tables");
-    std::fs::create_dir_all(tables.join("profiles")).unwrap();
-    std::fs::copy(
-        repository().join("paper_tables/profiles/default.toml"),
-        tables.join("profiles/default.toml"),
-    )
-    .unwrap();
+    copy_folder(&repository().join("paper_tables"), &tables);
     std::fs::write(tables.join("profiles/tiny.toml"), PROFILE).unwrap();
     std::fs::write(tables.join("tiny.toml"), EXPERIMENT).unwrap();
     let catalog = Catalog::new(repository().join("data"));
@@ -129,7 +125,18 @@ fn fresh_seeds_raise_no_more_alarms_than_promised() {
         .unwrap();
         for verification in 0..VERIFICATIONS {
             let first = 1_000_000 * (reference + 1) + 1_000 * (verification + 1);
-            let outcomes = compare(&results(FRESH_SEEDS, first), &blessed, &platform("another"));
+            let outcomes = compare(
+                &Case {
+                    profile: "tiny",
+                    results: &results(FRESH_SEEDS, first),
+                    claims: &Claims { claim: Vec::new() },
+                    reference: Some(&blessed),
+                    platform: &platform("another"),
+                    only: &[],
+                    strict: false,
+                },
+                &blessed,
+            );
             assert!(outcomes.iter().all(|o| o.tolerance.is_some()), "{outcomes:?}");
             comparisons = outcomes.len();
             alarms += u32::from(outcomes.iter().any(|o| o.status == RegressionStatus::Outside));

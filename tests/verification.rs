@@ -13,9 +13,10 @@ use bad_global_minima::train::metrics::{Evaluation, Metrics, Status};
 use bad_global_minima::verify::bless::{self, Provenance};
 use bad_global_minima::verify::claims::Claims;
 use bad_global_minima::verify::junit;
+use bad_global_minima::verify::outcome::Verification;
 use bad_global_minima::verify::outcome::{RegressionStatus, Verdict};
-use bad_global_minima::verify::reference::{self, Reference};
-use bad_global_minima::verify::{exit, verify};
+use bad_global_minima::verify::reference::Reference;
+use bad_global_minima::verify::{Case, exit};
 use common::repository;
 
 /// Made-up runs: test accuracy by (adversarial?, sota?) with noise by seed.
@@ -85,7 +86,26 @@ fn results(runs: &dyn Runs, seeds: u32) -> Vec<ExperimentResult> {
 }
 
 fn claims() -> Claims {
-    reference::read(&repository().join("expected/claims.toml")).unwrap()
+    Claims::read(&repository().join("expected/claims.toml"), &repository().join("paper_tables"))
+        .unwrap()
+}
+
+/// Verification of whole experiments on a platform of this name.
+fn verify(
+    results: &[ExperimentResult],
+    reference: Option<&Reference>,
+    device: &str,
+    strict: bool,
+) -> Verification {
+    bad_global_minima::verify::verify(&Case {
+        profile: "quick",
+        results,
+        claims: &claims(),
+        reference,
+        platform: &platform(device),
+        only: &[],
+        strict,
+    })
 }
 
 fn platform(device: &str) -> Platform {
@@ -109,7 +129,7 @@ fn judge(
     results: &[ExperimentResult],
     reference: Option<&Reference>,
 ) -> (Verdict, String, u8) {
-    let v = verify("quick", results, &claims(), reference, &platform("A"), false);
+    let v = verify(results, reference, "A", false);
     let claim = v.claims.iter().find(|c| c.id == id).expect("the claim is judged");
     (claim.verdict, claim.reason.clone(), v.exit)
 }
@@ -192,21 +212,21 @@ fn missing_runs_are_incomplete_and_never_success() {
 fn exact_on_the_same_platform_one_bit_is_outside() {
     let clean = results(&MadeUp::new(PAPER, 0.5), 8);
     let reference = blessed(&clean);
-    let same = verify("quick", &clean, &claims(), Some(&reference), &platform("A"), false);
+    let same = verify(&clean, Some(&reference), "A", false);
     assert_eq!(same.exit, exit::AS_BLESSED);
     assert!(same.regression.iter().all(|r| r.status == RegressionStatus::Exact));
     let mut shifted = PAPER;
     shifted[0] += 1e-9;
     let moved = results(&MadeUp::new(shifted, 0.5), 8);
-    let v = verify("quick", &moved, &claims(), Some(&reference), &platform("A"), false);
+    let v = verify(&moved, Some(&reference), "A", false);
     assert_eq!(v.exit, exit::DEPARTURE);
     // Elsewhere a difference this small is none.
-    let v = verify("quick", &moved, &claims(), Some(&reference), &platform("B"), false);
+    let v = verify(&moved, Some(&reference), "B", false);
     assert_eq!(v.exit, exit::AS_BLESSED);
     assert!(v.regression.iter().all(|r| r.status == RegressionStatus::Within));
     // Nor where a run meant something else when the reference was made.
     let older = Reference { semantics: reference.semantics - 1, ..reference };
-    let v = verify("quick", &moved, &claims(), Some(&older), &platform("A"), false);
+    let v = verify(&moved, Some(&older), "A", false);
     assert_eq!(v.exit, exit::AS_BLESSED);
 }
 
@@ -218,7 +238,7 @@ fn another_platform_finds_the_shift_that_it_promises_to_find() {
         means[0] += shift;
         let runs = MadeUp { draw, ..MadeUp::new(means, 0.5) };
         let results = results(&runs, 8);
-        verify("quick", &results, &claims(), Some(&reference), &platform("B"), false)
+        verify(&results, Some(&reference), "B", false)
     };
     let first = fresh(0.0, 1);
     let cell = |v: &bad_global_minima::verify::outcome::Verification| {
@@ -244,7 +264,7 @@ fn another_platform_finds_the_shift_that_it_promises_to_find() {
 fn a_reference_with_too_wide_a_spread_is_refused() {
     let noisy = results(&MadeUp::new(PAPER, 15.0), 8);
     let reference = blessed(&noisy);
-    let v = verify("quick", &noisy, &claims(), Some(&reference), &platform("B"), false);
+    let v = verify(&noisy, Some(&reference), "B", false);
     let refused: Vec<_> =
         v.regression.iter().filter(|r| r.status == RegressionStatus::TooFew).collect();
     assert!(refused.iter().any(|r| r.note.contains("refused")), "{:?}", v.regression);
@@ -257,12 +277,12 @@ fn a_tolerance_too_wide_to_tell_anything_is_counted_and_not_called_a_pass() {
     // would be seen.
     let noisy = results(&MadeUp::new(PAPER, 4.0), 3);
     let reference = blessed(&noisy);
-    let v = verify("quick", &noisy, &claims(), Some(&reference), &platform("B"), false);
+    let v = verify(&noisy, Some(&reference), "B", false);
     let weak: Vec<_> = v.regression.iter().filter(|r| r.status == RegressionStatus::Weak).collect();
     assert!(!weak.is_empty(), "{:?}", v.regression);
     assert!(weak.iter().all(|r| r.tolerance > Some(12.0) && r.note.contains("bless more")));
     // The same numbers on the reference's platform need no tolerance.
-    let v = verify("quick", &noisy, &claims(), Some(&reference), &platform("A"), false);
+    let v = verify(&noisy, Some(&reference), "A", false);
     assert!(v.regression.iter().all(|r| r.status == RegressionStatus::Exact));
 }
 
@@ -272,7 +292,7 @@ fn new_runs_that_scatter_cannot_buy_themselves_room() {
     let tolerance = |noise| {
         let runs = MadeUp { draw: 1, ..MadeUp::new(PAPER, noise) };
         let results = results(&runs, 8);
-        let v = verify("quick", &results, &claims(), Some(&reference), &platform("B"), false);
+        let v = verify(&results, Some(&reference), "B", false);
         v.regression[0].tolerance.unwrap()
     };
     assert!(tolerance(20.0) < 2.0 * tolerance(0.5), "{} {}", tolerance(20.0), tolerance(0.5));
@@ -284,7 +304,7 @@ fn junit_says_what_failed_what_could_not_be_judged_and_what_was_too_weak() {
     let mut reference = blessed(&clean);
     reference.verdicts.get_mut("C1").unwrap().verdict = Verdict::Refuted;
     reference.values[0].values[0] += 1.0;
-    let exact = verify("quick", &clean, &claims(), Some(&reference), &platform("A"), false);
+    let exact = verify(&clean, Some(&reference), "A", false);
     let xml = junit::to_xml(&exact).unwrap();
     let suite = |xml: &str, name: &str| -> String {
         let start = xml.find(&format!("<testsuite name=\"{name}\"")).expect("the suite is there");
@@ -299,14 +319,14 @@ fn junit_says_what_failed_what_could_not_be_judged_and_what_was_too_weak() {
 
     let noisy = results(&MadeUp::new(PAPER, 4.0), 3);
     let weak = blessed(&noisy);
-    let weak = verify("quick", &noisy, &claims(), Some(&weak), &platform("B"), false);
+    let weak = verify(&noisy, Some(&weak), "B", false);
     let count = weak.regression.iter().filter(|r| r.status == RegressionStatus::Weak).count();
     let xml = junit::to_xml(&weak).unwrap();
     has(&suite(&xml, "regression"), &format!("skipped=\"{count}\""));
 
     let missing = |spec: &RunSpec| spec.seed == 7;
     let gone = results(&MadeUp { missing: &missing, ..MadeUp::new(PAPER, 0.5) }, 8);
-    let gone = verify("quick", &gone, &claims(), Some(&blessed(&clean)), &platform("A"), false);
+    let gone = verify(&gone, Some(&blessed(&clean)), "A", false);
     let xml = junit::to_xml(&gone).unwrap();
     has(&suite(&xml, "regression"), &format!("errors=\"{}\"", gone.regression.len()));
 }
@@ -325,7 +345,7 @@ fn a_claim_blessed_as_refuted_and_refuted_again_is_no_departure_unless_strict() 
     let reference = blessed(&results);
     let (verdict, _, code) = judge("C1", &results, Some(&reference));
     assert_eq!((verdict, code), (Verdict::Refuted, exit::AS_BLESSED));
-    let strict = verify("quick", &results, &claims(), Some(&reference), &platform("A"), true);
+    let strict = verify(&results, Some(&reference), "A", true);
     assert_eq!(strict.exit, exit::DEPARTURE);
 }
 

@@ -8,7 +8,7 @@ use crate::torch::{self, Platform};
 use crate::verify::bless::{self as blessing, Provenance};
 use crate::verify::claims::Claims;
 use crate::verify::exit;
-use crate::verify::reference::{self, Reference};
+use crate::verify::reference::Reference;
 
 pub fn bless(global: &Global, options: &Bless) -> Result<u8, Failure> {
     if options.reason.trim().is_empty() {
@@ -16,7 +16,7 @@ pub fn bless(global: &Global, options: &Bless) -> Result<u8, Failure> {
     }
     let session = Session::open(global)?;
     let results = session.results();
-    let claims: Claims = reference::read(&global.expected.join("claims.toml"))?;
+    let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
     let old = Reference::of_profile(&global.expected, &global.profile)?;
     let platform = torch::platform(session::device(global)?);
     let commit = made_by(&session, &platform)?;

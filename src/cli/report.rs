@@ -10,14 +10,14 @@ use crate::torch::Platform;
 use crate::verify::claims::Claims;
 use crate::verify::exit;
 use crate::verify::outcome::Verification;
-use crate::verify::reference::{self, Reference};
+use crate::verify::reference::Reference;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 
 pub fn report(global: &Global, options: &Report) -> Result<u8, Failure> {
     if options.verdicts {
-        let claims: Claims = reference::read(&global.expected.join("claims.toml"))?;
+        let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
         let blessed = Reference::of_profile(&global.expected, &global.profile)?;
         let blessed = blessed.ok_or_else(|| {
             Failure::Incomplete(format!("profile {} has no blessed reference", global.profile))

@@ -9,9 +9,10 @@ use crate::experiments::{KeyMaker, Plan, Profile, space};
 use crate::spec::{Key, RunSpec};
 use crate::store::{Lookup, Store, disk};
 use crate::torch::{self, Platform};
+use crate::verify::Case;
 use crate::verify::claims::Claims;
 use crate::verify::outcome::Verification;
-use crate::verify::reference::{self, Reference};
+use crate::verify::reference::Reference;
 use std::collections::BTreeMap;
 use std::sync::Once;
 use tch::Device;
@@ -139,13 +140,19 @@ pub fn verification(
     results: &[ExperimentResult],
     strict: bool,
 ) -> Result<(Verification, Platform), Failure> {
-    let claims: Claims = reference::read(&global.expected.join("claims.toml"))?;
+    let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
     let blessed = Reference::of_profile(&global.expected, &global.profile)?;
     let first = devices(global)?.first().copied().unwrap_or(Device::Cpu);
     let platform = torch::platform(first);
-    let profile = &global.profile;
-    let verification =
-        crate::verify::verify(profile, results, &claims, blessed.as_ref(), &platform, strict);
+    let verification = crate::verify::verify(&Case {
+        profile: &global.profile,
+        results,
+        claims: &claims,
+        reference: blessed.as_ref(),
+        platform: &platform,
+        only: &global.only,
+        strict,
+    });
     Ok((verification, platform))
 }
 

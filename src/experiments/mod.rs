@@ -2,18 +2,21 @@
 //! how it is shown.
 
 pub mod aggregate;
+mod check;
 pub mod cost;
 mod declare;
 pub mod graph;
 mod grid;
 mod measured;
 pub mod memory;
+mod names;
 mod profile;
 pub mod results;
 mod seeds;
 pub mod space;
 mod template;
 
+pub use check::{duplicate, named_levels, named_metric};
 pub use declare::{
     Axis, Experiment, Level, Metric, MetricFormat, ProfilePanel, Published, Render, RenderKind,
 };

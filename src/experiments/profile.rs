@@ -1,8 +1,9 @@
 //! Profiles: which experiments, at what size, over how many seeds. Declared in
 //! `paper_tables/profiles/<name>.toml`; one may inherit from another.
 
-use super::Template;
-use super::declare::{Experiment, Level, ProfilePanel};
+use super::declare::{Experiment, Level};
+use super::{Template, check};
+use crate::spec::Arch;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -74,6 +75,104 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ProfileError>
     })
 }
 
+impl ProfileFile {
+    /// Checks every name and number of this one file; `profile` holds its bases and those
+    /// that it inherits.
+    fn check(&self, tables: &Path, profile: &Profile) -> Result<(), ProfileError> {
+        let problem = |problem| ProfileError::Parse { path: profile.path.clone(), problem };
+        let known = names(tables);
+        let unknown = |name: &String, wanted_by: &str| ProfileError::UnknownExperiment {
+            name: name.clone(),
+            wanted_by: format!("{}: {wanted_by}", profile.path.display()),
+            known: known.join(", "),
+        };
+        let missing = |name: &&String| !known.contains(name);
+        if let Some(name) = self.experiments.iter().find(missing) {
+            return Err(unknown(name, "experiments"));
+        }
+        if let Some(name) = check::duplicate(self.experiments.iter().map(String::as_str)) {
+            return Err(problem(format!("experiments: '{name}' is named twice")));
+        }
+        for (name, base) in &profile.bases {
+            let whole: Result<Template, _> = base.clone().try_into();
+            whole.map_err(|e| problem(format!("[base.{name}]: {}", e.to_string().trim_end())))?;
+        }
+        for (name, count) in &self.seeds {
+            if *count == 0 {
+                let why = "zero seeds are no runs, which would pass for nothing";
+                return Err(problem(format!("[seeds] {name} = 0: {why}; at least 1")));
+            }
+            if !profile.bases.contains_key(name) && !known.contains(name) {
+                let bases: Vec<&str> = profile.bases.keys().map(String::as_str).collect();
+                let bases = bases.join(", ");
+                return Err(problem(format!(
+                    "[seeds] {name}: neither a base ({bases}) nor an experiment of {}",
+                    tables.display()
+                )));
+            }
+        }
+        if let Some(name) = self.overrides.keys().find(missing) {
+            return Err(unknown(name, "[override]"));
+        }
+        for (name, changes) in self.overrides.iter().chain(&self.networks) {
+            if !changes.is_table() {
+                return Err(problem(format!("'{name}' must be a table of dotted fields")));
+            }
+        }
+        for name in self.networks.keys() {
+            let arch: Result<Arch, _> = toml::Value::from(name.as_str()).try_into();
+            arch.map_err(|e| problem(format!("[network.{name}]: {}", e.to_string().trim_end())))?;
+        }
+        for (name, axes) in &self.levels {
+            if !known.contains(name) {
+                return Err(unknown(name, "[levels]"));
+            }
+            check_levels(&Experiment::read(tables, name)?, axes)
+                .map_err(|e| problem(format!("[levels.{name}]: {e}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks that the levels that a profile keeps of an experiment exist.
+fn check_levels(
+    experiment: &Experiment,
+    axes: &BTreeMap<String, Vec<String>>,
+) -> Result<(), String> {
+    for (axis, wanted) in axes {
+        if wanted.is_empty() {
+            return Err(format!("axis '{axis}' keeps no level, which leaves no cells"));
+        }
+        if let Some(id) = check::duplicate(wanted.iter().map(String::as_str)) {
+            return Err(format!("axis '{axis}' names the level '{id}' twice"));
+        }
+        for id in wanted {
+            check::named_levels(experiment, &BTreeMap::from([(axis.clone(), id.clone())]))?;
+        }
+    }
+    Ok(())
+}
+
+impl Experiment {
+    /// Reads `<tables>/<id>.toml` and checks its names.
+    ///
+    /// # Errors
+    /// If the file is missing or malformed, or a name in it matches nothing.
+    pub fn read(tables: &Path, id: &str) -> Result<Experiment, ProfileError> {
+        let path = tables.join(format!("{id}.toml"));
+        let mut experiment: Experiment = parse(&path)?;
+        experiment.id = id.to_owned();
+        let problem = |problem| ProfileError::Parse { path, problem };
+        check::experiment(&experiment).map_err(problem)?;
+        Ok(experiment)
+    }
+
+    /// Ids of all experiments that are declared in a folder, sorted.
+    pub fn ids(tables: &Path) -> Vec<String> {
+        names(tables)
+    }
+}
+
 /// Names of the TOML files in a folder, sorted.
 fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -119,21 +218,41 @@ impl Profile {
     /// Reads `<tables>/profiles/<name>.toml` and what it inherits from.
     ///
     /// # Errors
-    /// If a file is missing or malformed.
+    /// If a file is missing or malformed, or a name in it matches nothing.
     pub fn read(tables: &Path, name: &str) -> Result<Profile, ProfileError> {
+        Profile::read_below(tables, name, &mut Vec::new())
+    }
+
+    /// Reads a profile from which those of `heirs` inherit, the youngest first.
+    fn read_below(
+        tables: &Path,
+        name: &str,
+        heirs: &mut Vec<String>,
+    ) -> Result<Profile, ProfileError> {
         let folder = tables.join("profiles");
         let path = folder.join(format!("{name}.toml"));
         if !path.exists() {
             let known = names(&folder).join(", ");
-            return Err(ProfileError::UnknownProfile { name: name.to_owned(), known });
+            let name = name.to_owned();
+            return Err(match heirs.last() {
+                None => ProfileError::UnknownProfile { name, known },
+                Some(heir) => ProfileError::Parse {
+                    path: folder.join(format!("{heir}.toml")),
+                    problem: format!("inherits = '{name}': no such profile; there are: {known}"),
+                },
+            });
+        }
+        if heirs.iter().any(|heir| heir == name) {
+            let chain = [heirs.as_slice(), &[name.to_owned()]].concat().join(" -> ");
+            let problem = format!("inherits from itself: {chain}; remove one `inherits`");
+            return Err(ProfileError::Parse { path, problem });
         }
         let file: ProfileFile = parse(&path)?;
         let mut profile = match &file.inherits {
-            Some(parent) if parent == name => {
-                let problem = "inherits from itself".to_owned();
-                return Err(ProfileError::Parse { path, problem });
+            Some(parent) => {
+                heirs.push(name.to_owned());
+                Profile::read_below(tables, parent, heirs)?
             }
-            Some(parent) => Profile::read(tables, parent)?,
             None => Profile {
                 name: String::new(),
                 summary: String::new(),
@@ -148,12 +267,13 @@ impl Profile {
         };
         profile.name = name.to_owned();
         profile.path = path;
+        overlay(&mut profile.bases, &file.base);
+        file.check(tables, &profile)?;
         profile.summary = file.summary;
         profile.seeds.extend(file.seeds);
         if !file.experiments.is_empty() {
             profile.experiments = file.experiments;
         }
-        overlay(&mut profile.bases, &file.base);
         overlay(&mut profile.overrides, &file.overrides);
         overlay(&mut profile.networks, &file.networks);
         for (experiment, axes) in file.levels {
@@ -185,53 +305,21 @@ impl Profile {
         if let Some(name) = only.iter().find(|name| !known.contains(name)) {
             return Err(unknown(name, "--only"));
         }
-        if let Some(name) = self.experiments.iter().find(|name| !known.contains(name)) {
-            return Err(unknown(name, &self.path.display().to_string()));
+        if let Some(name) = check::duplicate(only.iter().map(String::as_str)) {
+            let problem = format!("--only names '{name}' twice");
+            return Err(ProfileError::Parse { path: tables.to_owned(), problem });
         }
         let wanted: Vec<&String> =
             if only.is_empty() { self.experiments.iter().collect() } else { only.iter().collect() };
         wanted.into_iter().map(|id| self.experiment(tables, id)).collect()
     }
 
+    /// An experiment with the levels that this profile gives it.
     fn experiment(&self, tables: &Path, id: &str) -> Result<Experiment, ProfileError> {
-        let path = tables.join(format!("{id}.toml"));
-        let mut experiment: Experiment = parse(&path)?;
-        experiment.id = id.to_owned();
-        let problem = |problem: String| ProfileError::Parse { path: path.clone(), problem };
-        for (axis, wanted) in self.axes.get(id).into_iter().flatten() {
-            let axis = experiment.axes.iter_mut().find(|a| &a.name == axis);
-            let axis = axis.ok_or_else(|| {
-                problem(format!(
-                    "{} chooses levels of an axis that is not there",
-                    self.path.display()
-                ))
-            })?;
-            axis.levels.retain(|level| wanted.contains(&level.id));
-            if axis.levels.len() != wanted.len() {
-                let name = &axis.name;
-                return Err(problem(format!("axis '{name}' has not all of the levels {wanted:?}")));
-            }
-        }
-        if experiment.axes.iter().any(|axis| axis.levels.is_empty()) {
-            return Err(problem("an axis without levels has no cells".to_owned()));
-        }
-        if experiment.metrics.is_empty() {
-            return Err(problem("no [[metric]]: nothing would be shown".to_owned()));
-        }
-        let has = |measure: &str| measure == "course" || experiment.measures.contains_key(measure);
-        if let Some(panel) = experiment.render.panels.iter().find(|panel| !has(&panel.measure)) {
-            let (title, name) = (&panel.title, &panel.measure);
-            let fix = "declare it as [measure.<name>], or show the 'course' of the runs";
-            return Err(problem(format!("panel '{title}' shows a measure '{name}': {fix}")));
-        }
-        let first = experiment.axes.first();
-        let is_level =
-            |id: &String| first.is_some_and(|axis| axis.levels.iter().any(|l| l.id == *id));
-        let unknown = |panel: &&ProfilePanel| panel.only.as_ref().is_some_and(|id| !is_level(id));
-        if let Some(panel) = experiment.render.panels.iter().find(unknown) {
-            let title = &panel.title;
-            let fix = "name a level id of the first axis";
-            return Err(problem(format!("panel '{title}': 'only' is no such level: {fix}")));
+        let mut experiment = Experiment::read(tables, id)?;
+        for (name, wanted) in self.axes.get(id).into_iter().flatten() {
+            let axes = experiment.axes.iter_mut().filter(|axis| &axis.name == name);
+            axes.for_each(|axis| axis.levels.retain(|level| wanted.contains(&level.id)));
         }
         Ok(experiment)
     }

@@ -75,6 +75,12 @@ impl CellResult {
         self.samples(metric).into_iter().map(|(_, value)| value).collect()
     }
 
+    /// Whether no verdict may rest on the run of a seed.
+    pub fn is_poisoned(&self, seed: u64) -> bool {
+        let mut runs = self.seeds.iter().filter(|s| s.seed == seed).filter_map(|s| s.run.as_ref());
+        runs.any(|run| run.poison().is_some())
+    }
+
     /// Why no verdict may rest on this cell, one sentence a run.
     pub fn poison(&self) -> Vec<String> {
         self.seeds.iter().filter_map(|s| s.run.as_ref()?.poison()).collect()

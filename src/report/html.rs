@@ -69,7 +69,10 @@ fn status_class(status: RegressionStatus) -> &'static str {
     match status {
         RegressionStatus::Exact | RegressionStatus::Within => "good",
         RegressionStatus::Outside => "bad",
-        RegressionStatus::Weak | RegressionStatus::Missing | RegressionStatus::TooFew => "open",
+        RegressionStatus::Weak
+        | RegressionStatus::Missing
+        | RegressionStatus::TooFew
+        | RegressionStatus::Excluded => "open",
     }
 }
 

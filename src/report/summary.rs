@@ -52,6 +52,9 @@ pub fn terminal_summary(context: &ReportContext<'_>, color: bool) -> String {
         text += &format!("{table}\n");
     }
     text += &format!("Compared with the blessed values: {}.\n", counts(context.verification));
+    for sentence in &context.verification.lacking {
+        text += &format!("Lacking: {sentence}.\n");
+    }
     let exit = context.verification.exit;
     text + &format!("Profile {}: {} (exit code {exit}).\n", context.profile, words::exit(exit))
 }

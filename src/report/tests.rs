@@ -132,6 +132,7 @@ fn verification() -> Verification {
         exit: 1,
         claims: vec![claim],
         regression: vec![regression],
+        lacking: Vec::new(),
     }
 }
 

@@ -27,17 +27,19 @@ pub fn status(status: RegressionStatus) -> &'static str {
         RegressionStatus::Outside => "outside",
         RegressionStatus::Missing => "missing",
         RegressionStatus::TooFew => "too few",
+        RegressionStatus::Excluded => "excluded",
     }
 }
 
 /// Every status, the good ones first.
-pub const STATUSES: [RegressionStatus; 6] = [
+pub const STATUSES: [RegressionStatus; 7] = [
     RegressionStatus::Exact,
     RegressionStatus::Within,
     RegressionStatus::Weak,
     RegressionStatus::Outside,
     RegressionStatus::Missing,
     RegressionStatus::TooFew,
+    RegressionStatus::Excluded,
 ];
 
 /// Numbers of no known metric, all with as many decimals as the largest one deserves.

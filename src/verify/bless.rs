@@ -2,7 +2,6 @@
 
 use super::claims::{Claims, FEWEST_SEEDS};
 use super::reference::{BlessedVerdict, Reference, ReferenceValue};
-use super::stats;
 use crate::experiments::results::ExperimentResult;
 use crate::spec::TRAINING_SEMANTICS;
 use crate::torch::Platform;
@@ -15,6 +14,12 @@ pub enum BlessError {
     Missing(usize),
     #[error("{experiment} has {seeds} seeds, a reference needs at least {FEWEST_SEEDS}")]
     TooFew { experiment: String, seeds: usize },
+    #[error(
+        "the reference keeps values of {experiment}, which were made {made}, and these runs were \
+         not: a reference comes from one platform and one training semantics; bless the whole \
+         profile here, without --only"
+    )]
+    Mixed { experiment: String, made: String },
 }
 
 /// How a reference came to be.
@@ -42,6 +47,15 @@ pub fn make(
     if missing > 0 {
         return Err(BlessError::Missing(missing));
     }
+    let covered = |experiment: &str| results.iter().any(|r| r.experiment.id == experiment);
+    if let Some(previous) = previous
+        && let Some(kept) = previous.values.iter().find(|v| !covered(&v.experiment))
+        && (previous.platform != provenance.platform || previous.semantics != TRAINING_SEMANTICS)
+    {
+        let (device, semantics) = (&previous.platform.device, previous.semantics);
+        let made = format!("on {device} at semantics {semantics}");
+        return Err(BlessError::Mixed { experiment: kept.experiment.clone(), made });
+    }
     let mut values = Vec::new();
     for result in results {
         for cell in &result.cells {
@@ -52,28 +66,37 @@ pub fn make(
             let experiment = &result.experiment;
             let compared = experiment.metrics.iter().filter(|m| m.regression);
             for metric in compared.filter(|m| experiment.applies_to(m, &cell.levels)) {
-                let (seeds, raw) = cell.samples(&metric.name).into_iter().unzip();
+                let is_sound =
+                    |&(seed, value): &(u64, f64)| value.is_finite() && !cell.is_poisoned(seed);
+                let samples = cell.samples(&metric.name);
+                let (seeds, raw): (Vec<u64>, Vec<f64>) =
+                    samples.into_iter().filter(is_sound).unzip();
+                let all = cell.seeds.iter().map(|seed| seed.seed);
+                let excluded = all.filter(|seed| !seeds.contains(seed)).collect();
                 values.push(ReferenceValue {
                     experiment: result.experiment.id.clone(),
                     cell: result.cell_name(cell),
                     metric: metric.name.clone(),
                     seeds,
                     values: raw,
+                    excluded,
                 });
             }
         }
     }
     let mut verdicts = BTreeMap::new();
-    let covered = |experiment: &str| results.iter().any(|r| r.experiment.id == experiment);
     if let Some(previous) = previous {
         let kept = previous.values.iter().filter(|v| !covered(&v.experiment));
         values.extend(kept.cloned());
-        verdicts = previous.verdicts.clone();
+        // A verdict of a claim that is judged anew, or that is no longer declared, goes.
+        let kept = previous.verdicts.iter().filter(|(_, v)| !covered(&v.experiment));
+        verdicts = kept.map(|(id, verdict)| (id.clone(), verdict.clone())).collect();
     }
     for claim in &claims.claim {
         if let Some(evaluated) = claim.evaluate(results, None) {
             let outcome = evaluated.outcome;
             let blessed = BlessedVerdict {
+                experiment: outcome.experiment,
                 verdict: outcome.verdict,
                 n: outcome.n,
                 statistic: outcome.statistic,
@@ -98,9 +121,10 @@ pub fn make(
 /// What a new reference changes, one line a change.
 pub fn changes(old: Option<&Reference>, new: &Reference) -> Vec<String> {
     let Some(old) = old else {
-        return vec![format!("new reference: {} numbers", new.values.len())];
+        let first = format!("new reference: {} numbers", new.values.len());
+        return [first].into_iter().chain(new.values.iter().filter_map(exclusion)).collect();
     };
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = new.values.iter().filter_map(exclusion).collect();
     for (id, verdict) in &new.verdicts {
         match old.verdicts.get(id) {
             Some(before) if before.verdict == verdict.verdict => {}
@@ -111,22 +135,40 @@ pub fn changes(old: Option<&Reference>, new: &Reference) -> Vec<String> {
         }
     }
     for value in &new.values {
-        let name = format!("{} [{}] {}", value.experiment, value.cell, value.metric);
+        let name = value.name();
         match old.value(&value.experiment, &value.cell, &value.metric) {
             Some(before) if before == value => {}
-            Some(before) => lines.push(format!(
-                "{name}: {:.4} (n {}) -> {:.4} (n {})",
-                stats::mean(&before.values),
-                before.values.len(),
-                stats::mean(&value.values),
-                value.values.len()
-            )),
-            None => lines.push(format!("{name}: new, {:.4}", stats::mean(&value.values))),
+            Some(before) => lines.push(format!("{name}: {} -> {}", shown(before), shown(value))),
+            None => lines.push(format!("{name}: new, {}", shown(value))),
         }
     }
     let gone = |v: &&ReferenceValue| new.value(&v.experiment, &v.cell, &v.metric).is_none();
     for value in old.values.iter().filter(gone) {
-        lines.push(format!("{} [{}] {}: removed", value.experiment, value.cell, value.metric));
+        lines.push(format!("{}: removed", value.name()));
+    }
+    for (id, verdict) in old.verdicts.iter().filter(|(id, _)| !new.verdicts.contains_key(*id)) {
+        lines.push(format!("verdict {id}: removed, was {:?}", verdict.verdict));
     }
     lines
+}
+
+/// `71.2000 (n 5)`.
+fn shown(value: &ReferenceValue) -> String {
+    match value.mean() {
+        Some(mean) => format!("{mean:.4} (n {})", value.values.len()),
+        None => "no number".to_owned(),
+    }
+}
+
+/// What a value is blessed without: such a number is never "within", and a verification that
+/// meets it is incomplete.
+fn exclusion(value: &ReferenceValue) -> Option<String> {
+    let seeds: Vec<String> = value.excluded.iter().map(u64::to_string).collect();
+    let name = value.name();
+    (!seeds.is_empty()).then(|| {
+        format!(
+            "{name}: blessed as excluded (diverged, not fitted or no number): seeds {}",
+            seeds.join(", ")
+        )
+    })
 }

@@ -364,11 +364,8 @@ impl Claim {
 
 /// Values of seeds whose runs nothing is wrong with.
 fn samples(cell: &CellResult, metric: &str) -> Vec<(u64, f64)> {
-    let sound = |seed: u64| {
-        let found = cell.seeds.iter().find(|s| s.seed == seed);
-        found.and_then(|s| s.run.as_ref()).is_some_and(|run| run.poison().is_none())
-    };
-    cell.samples(metric).into_iter().filter(|(seed, _)| sound(*seed)).collect()
+    let sound = |&(seed, value): &(u64, f64)| value.is_finite() && !cell.is_poisoned(seed);
+    cell.samples(metric).into_iter().filter(sound).collect()
 }
 
 fn find<'a>(
@@ -414,7 +411,11 @@ impl Requirement {
             Err(reason) => return Some(reason),
         };
         let samples = cell.samples(&self.metric);
-        let (seed, value) = samples.into_iter().find(|(_, value)| *value < self.at_least)?;
+        if samples.is_empty() {
+            return Some(format!("the premise cannot be told: no run has {}", self.metric));
+        }
+        let short = |value: f64| value.is_nan() || value < self.at_least;
+        let (seed, value) = samples.into_iter().find(|(_, value)| short(*value))?;
         Some(format!(
             "the premise does not hold: {} of seed {seed} is {value:.2}, not at least {:.2}",
             self.metric, self.at_least

@@ -29,7 +29,7 @@ pub fn to_xml(verification: &Verification) -> Result<String, String> {
             RegressionStatus::Exact | RegressionStatus::Within => TestCaseStatus::success(),
             RegressionStatus::Weak => TestCaseStatus::skipped(),
             RegressionStatus::Outside => TestCaseStatus::non_success(NonSuccessKind::Failure),
-            RegressionStatus::Missing | RegressionStatus::TooFew => {
+            RegressionStatus::Missing | RegressionStatus::TooFew | RegressionStatus::Excluded => {
                 TestCaseStatus::non_success(NonSuccessKind::Error)
             }
         };
@@ -40,6 +40,12 @@ pub fn to_xml(verification: &Verification) -> Result<String, String> {
         let name = format!("{} [{}] {}", outcome.experiment, outcome.cell, outcome.metric);
         regression.add_test_case(case(name, status, message));
     }
+    let mut completeness = TestSuite::new("completeness");
+    for sentence in &verification.lacking {
+        let status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        completeness.add_test_case(case(sentence.clone(), status, sentence.clone()));
+    }
+    report.add_test_suite(completeness);
     report.add_test_suite(claims);
     report.add_test_suite(regression);
     report.to_string().map_err(|e| format!("JUnit: {e}"))

@@ -2,6 +2,7 @@
 //! *claims* ask whether the evidence supports the paper.
 
 pub mod bless;
+mod check;
 pub mod claims;
 pub mod junit;
 pub mod outcome;
@@ -35,35 +36,65 @@ pub mod exit {
     pub const INTERRUPTED: u8 = 75;
 }
 
+/// What a verification is made of.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    pub profile: &'a str,
+    pub results: &'a [ExperimentResult],
+    pub claims: &'a Claims,
+    pub reference: Option<&'a Reference>,
+    /// Where the results are compared.
+    pub platform: &'a Platform,
+    /// The experiments that were asked for; all of the profile's if empty.
+    pub only: &'a [String],
+    /// Whether refuted claims fail and inconclusive ones leave the verification incomplete.
+    pub strict: bool,
+}
+
+impl Case<'_> {
+    /// Whether an experiment of the reference is part of this verification.
+    pub fn includes(&self, experiment: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == experiment)
+    }
+}
+
 /// Judges every claim whose experiment is among the results, and compares every number.
-pub fn verify(
-    profile: &str,
-    results: &[ExperimentResult],
-    claims: &Claims,
-    reference: Option<&Reference>,
-    platform: &Platform,
-    strict: bool,
-) -> Verification {
+/// What the reference holds and this verification lacks is named in `lacking`.
+pub fn verify(case: &Case<'_>) -> Verification {
     let mut departs = false;
-    let mut lacks = reference.is_none();
+    let mut lacking = Vec::new();
+    if case.reference.is_none() {
+        lacking.push(format!("profile {} has no blessed reference", case.profile));
+    }
+    let mut incomplete = false;
     let mut outcomes = Vec::new();
-    for claim in &claims.claim {
-        let blessed = reference.and_then(|r| r.verdicts.get(&claim.id)).map(|b| b.verdict);
-        let Some(evaluated) = claim.evaluate(results, blessed) else { continue };
+    for claim in &case.claims.claim {
+        let blessed =
+            case.reference.and_then(|r| r.verdicts.get(&claim.id)).map(|blessed| blessed.verdict);
+        let Some(evaluated) = claim.evaluate(case.results, blessed) else { continue };
         let verdict = evaluated.outcome.verdict;
         if evaluated.incomplete {
-            lacks = true;
+            incomplete = true;
         } else if blessed.is_some_and(|blessed| blessed != verdict) {
             departs = true;
         }
-        if strict {
+        if case.strict {
             departs |= verdict == Verdict::Refuted;
-            lacks |= verdict == Verdict::Inconclusive;
+            incomplete |= verdict == Verdict::Inconclusive;
         }
         outcomes.push(evaluated.outcome);
     }
-    let regression = match reference {
-        Some(reference) => regression::compare(results, reference, platform),
+    for (id, blessed) in case.reference.iter().flat_map(|r| &r.verdicts) {
+        if case.includes(&blessed.experiment) && !outcomes.iter().any(|claim| claim.id == *id) {
+            lacking.push(format!(
+                "claim {id} (experiment {}) was blessed and is judged no longer: it is not in \
+                 claims.toml, or its experiment not in the profile",
+                blessed.experiment
+            ));
+        }
+    }
+    let regression = match case.reference {
+        Some(reference) => regression::compare(case, reference),
         None => Vec::new(),
     };
     for outcome in &regression {
@@ -71,13 +102,16 @@ pub fn verify(
             // A weak comparison proves nothing and holds up nothing; the report counts it.
             RegressionStatus::Exact | RegressionStatus::Within | RegressionStatus::Weak => {}
             RegressionStatus::Outside => departs = true,
-            RegressionStatus::Missing | RegressionStatus::TooFew => lacks = true,
+            RegressionStatus::Missing | RegressionStatus::TooFew | RegressionStatus::Excluded => {
+                incomplete = true;
+            }
         }
     }
-    let exit = match (departs, lacks) {
+    let exit = match (departs, incomplete || !lacking.is_empty()) {
         (true, _) => exit::DEPARTURE,
         (false, true) => exit::INCOMPLETE,
         (false, false) => exit::AS_BLESSED,
     };
-    Verification { profile: profile.to_owned(), exit, claims: outcomes, regression }
+    let profile = case.profile.to_owned();
+    Verification { profile, exit, claims: outcomes, regression, lacking }
 }

@@ -70,6 +70,9 @@ pub enum RegressionStatus {
     Missing,
     /// Too few seeds here or in the reference.
     TooFew,
+    /// A run behind it, here or in the reference, diverged, did not fit what it was to fit,
+    /// or gave no number: whatever it compares, it is not as it should be.
+    Excluded,
 }
 
 /// One compared number.
@@ -99,4 +102,6 @@ pub struct Verification {
     pub exit: u8,
     pub claims: Vec<ClaimOutcome>,
     pub regression: Vec<RegressionOutcome>,
+    /// What the reference holds and this verification lacks, a sentence each.
+    pub lacking: Vec<String>,
 }

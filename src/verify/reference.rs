@@ -3,6 +3,7 @@
 
 use super::claims::{Claim, Claims};
 use super::outcome::{ClaimOutcome, Verdict, Verification};
+use super::stats;
 use crate::torch::Platform;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ pub struct Reference {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlessedVerdict {
+    /// Experiment that the claim looks at.
+    pub experiment: String,
     pub verdict: Verdict,
     pub n: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,6 +52,39 @@ pub struct ReferenceValue {
     pub metric: String,
     pub seeds: Vec<u64>,
     pub values: Vec<f64>,
+    /// Seeds whose run diverged, did not fit what it was to fit, or gave no number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<u64>,
+}
+
+impl ReferenceValue {
+    /// Mean over the seeds; `None` if all are excluded.
+    pub fn mean(&self) -> Option<f64> {
+        (!self.values.is_empty()).then(|| stats::mean(&self.values))
+    }
+
+    /// `experiment [cell] metric`.
+    pub fn name(&self) -> String {
+        format!("{} [{}] {}", self.experiment, self.cell, self.metric)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let (seeds, values) = (self.seeds.len(), self.values.len());
+        if seeds != values {
+            return Err(format!("{seeds} seeds but {values} values"));
+        }
+        if let Some(place) = self.values.iter().position(|value| !value.is_finite()) {
+            let (seed, value) = (self.seeds[place], self.values[place]);
+            return Err(format!("values: that of seed {seed} is {value}, which is no number"));
+        }
+        let mut all: Vec<u64> = self.seeds.iter().chain(&self.excluded).copied().collect();
+        all.sort_unstable();
+        match all.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(format!("seeds: {} stands there twice", pair[0])),
+            None if all.is_empty() => Err("seeds: there are none".to_owned()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A reference or claims file that cannot be used.
@@ -84,16 +120,18 @@ impl Reference {
             return Ok(None);
         }
         let reference: Reference = read(&path)?;
-        if let Some(v) = reference.values.iter().find(|v| v.seeds.len() != v.values.len()) {
-            let problem = format!(
-                "{} {} {}: {} seeds but {} values",
-                v.experiment,
-                v.cell,
-                v.metric,
-                v.seeds.len(),
-                v.values.len()
-            );
-            return Err(ReferenceError::Format { path, problem });
+        let problem = |problem| ReferenceError::Format { path: path.clone(), problem };
+        if reference.profile != profile {
+            let own = &reference.profile;
+            return Err(problem(format!("profile = '{own}' is not '{profile}', the file's name")));
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for value in &reference.values {
+            let named = |what: String| problem(format!("{}: {what}", value.name()));
+            value.check().map_err(named)?;
+            if !names.insert((&value.experiment, &value.cell, &value.metric)) {
+                return Err(named("stands there twice".to_owned()));
+            }
         }
         Ok(Some(reference))
     }
@@ -124,6 +162,7 @@ impl Reference {
             exit: 0,
             claims: claims.claim.iter().filter_map(outcome).collect(),
             regression: Vec::new(),
+            lacking: Vec::new(),
         }
     }
 

@@ -7,11 +7,10 @@
 
 use super::outcome::{RegressionOutcome, RegressionStatus};
 use super::reference::{Reference, ReferenceValue};
-use super::stats;
+use super::{Case, stats};
 use crate::experiments::Metric;
 use crate::experiments::results::{CellResult, ExperimentResult};
 use crate::spec::TRAINING_SEMANTICS;
-use crate::torch::Platform;
 
 /// Probability that a verification of unchanged code with fresh seeds or on another platform
 /// reports any number as outside.
@@ -25,20 +24,37 @@ const WEAK: f64 = 2.0;
 pub const POWER: f64 = 0.8;
 
 /// Compares every number of `results` that the reference has, and names those it lacks.
-pub fn compare(
-    results: &[ExperimentResult],
-    reference: &Reference,
-    platform: &Platform,
-) -> Vec<RegressionOutcome> {
-    let numbers: Vec<Number<'_>> = results.iter().flat_map(numbers).collect();
+pub fn compare(case: &Case<'_>, reference: &Reference) -> Vec<RegressionOutcome> {
+    let numbers: Vec<Number<'_>> = case.results.iter().flat_map(numbers).collect();
     let comparisons = numbers.iter().filter(|n| n.reference(reference).is_some()).count();
     // Bits are promised on the reference's platform, for what a run meant then.
     let same_platform =
-        reference.platform == *platform && reference.semantics == TRAINING_SEMANTICS;
-    numbers
-        .iter()
-        .map(|number| number.compare(reference, same_platform, comparisons.max(1)))
-        .collect()
+        reference.platform == *case.platform && reference.semantics == TRAINING_SEMANTICS;
+    let compared = numbers.iter().map(|n| n.compare(reference, same_platform, comparisons.max(1)));
+    let is_lost = |blessed: &&ReferenceValue| {
+        case.includes(&blessed.experiment)
+            && !numbers.iter().any(|n| {
+                n.experiment == blessed.experiment
+                    && n.cell_name == blessed.cell
+                    && n.metric.name == blessed.metric
+            })
+    };
+    compared.chain(reference.values.iter().filter(is_lost).map(lost)).collect()
+}
+
+/// A blessed number that nothing here declares any longer.
+fn lost(blessed: &ReferenceValue) -> RegressionOutcome {
+    RegressionOutcome {
+        experiment: blessed.experiment.clone(),
+        cell: blessed.cell.clone(),
+        metric: blessed.metric.clone(),
+        status: RegressionStatus::Missing,
+        value: None,
+        expected: blessed.mean(),
+        tolerance: None,
+        detectable: None,
+        note: "blessed, and no longer among the numbers that the profile declares".to_owned(),
+    }
 }
 
 struct Number<'a> {
@@ -89,10 +105,32 @@ impl Number<'_> {
             outcome.note = "not in the reference: bless it".to_owned();
             return outcome;
         };
-        outcome.expected = Some(stats::mean(&blessed.values));
-        let absent = self.cell.seeds.len() - samples.len();
+        outcome.expected = blessed.mean();
+        if let Some(problem) = self.cell.poison().into_iter().next() {
+            outcome.note = problem;
+            outcome.status = RegressionStatus::Excluded;
+            return outcome;
+        }
+        if !blessed.excluded.is_empty() {
+            let seeds: Vec<String> = blessed.excluded.iter().map(u64::to_string).collect();
+            outcome.note = format!("blessed without the excluded seeds {}", seeds.join(", "));
+            outcome.status = RegressionStatus::Excluded;
+            return outcome;
+        }
+        let seeds = &self.cell.seeds;
+        let absent = seeds.iter().filter(|seed| seed.run.is_none()).count();
         if absent > 0 {
-            outcome.note = format!("{absent} of {} runs are not there", self.cell.seeds.len());
+            outcome.note = format!("{absent} of {} runs are not there", seeds.len());
+            return outcome;
+        }
+        if samples.len() < seeds.len() {
+            let without = seeds.len() - samples.len();
+            outcome.note = format!("{without} of {} runs lack this number", seeds.len());
+            return outcome;
+        }
+        if let Some((seed, _)) = samples.iter().find(|(_, value)| !value.is_finite()) {
+            outcome.note = format!("seed {seed} gives no number");
+            outcome.status = RegressionStatus::Outside;
             return outcome;
         }
         let pairs: Vec<(f64, f64)> = samples

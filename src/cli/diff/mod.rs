@@ -29,7 +29,7 @@ struct Side {
 }
 
 /// Exit code 0 if both hold the same results, 1 if a run or a number differs, 3 if one lacks
-/// runs of the other.
+/// runs of the other, or holds runs that nothing can rest on.
 pub fn diff(global: &Global, options: &Diff) -> Result<u8, Failure> {
     // Both names are looked at before anything is built.
     let (a, b) = (place(&options.a)?, place(&options.b)?);
@@ -69,8 +69,8 @@ pub fn diff(global: &Global, options: &Diff) -> Result<u8, Failure> {
         (Some(left), Some(right)) => (csv::numbers(left)?, csv::numbers(right)?),
         _ => (stored(global, &a.store)?, stored(global, &b.store)?),
     };
-    let shifted = shifts(&left, &right);
-    Ok(match (different + shifted, only_a + only_b) {
+    let Shifts { shifted, unfit } = shifts(&left, &right);
+    Ok(match (different + shifted, only_a + only_b + unfit) {
         (1.., _) => exit::DEPARTURE,
         (0, 1..) => exit::INCOMPLETE,
         (0, 0) => exit::AS_BLESSED,
@@ -108,7 +108,11 @@ fn stored(global: &Global, path: &Path) -> Result<Numbers, Failure> {
         for cell in &result.cells {
             let name = format!("{} [{}]", result.experiment.id, result.cell_name(cell));
             for metric in result.experiment.metrics.iter().filter(|m| m.regression) {
-                let values = cell.samples(&metric.name).into_iter().collect();
+                // What no verdict may rest on counts as no number here, too.
+                let sound = |(seed, value): (u64, f64)| {
+                    (seed, if cell.is_poisoned(seed) { f64::NAN } else { value })
+                };
+                let values = cell.samples(&metric.name).into_iter().map(sound).collect();
                 numbers.insert(format!("{name} {}", metric.name), values);
             }
         }
@@ -116,16 +120,29 @@ fn stored(global: &Global, path: &Path) -> Result<Numbers, Failure> {
     Ok(numbers)
 }
 
+/// How many means differ significantly, and how many could not be compared.
+#[derive(Debug, PartialEq)]
+struct Shifts {
+    shifted: usize,
+    /// Of runs that diverged, did not fit what they were to fit, or gave no number.
+    unfit: usize,
+}
+
 /// Compares means seed by seed, where both sides have the seed, and prints those that differ
-/// significantly; their number.
-fn shifts(left: &Numbers, right: &Numbers) -> usize {
+/// significantly. A value that is no number is equal to nothing, not even to another such.
+fn shifts(left: &Numbers, right: &Numbers) -> Shifts {
     let differences = |name: &String, values: &BTreeMap<u64, f64>| -> Vec<f64> {
         let Some(others) = right.get(name) else { return Vec::new() };
-        let pairs = values.iter().filter_map(|(seed, value)| Some(others.get(seed)? - value));
-        pairs.filter(|difference| difference.is_finite()).collect()
+        values.iter().filter_map(|(seed, value)| Some(others.get(seed)? - value)).collect()
     };
     let rows = left.iter().map(|(name, values)| (name, differences(name, values)));
-    let rows: Vec<(&String, Vec<f64>)> = rows.filter(|(_, d)| d.len() >= FEWEST_SEEDS).collect();
+    let is_fit = |row: &(&String, Vec<f64>)| row.1.iter().all(|value| value.is_finite());
+    let (rows, unfit): (Vec<_>, Vec<_>) = rows.partition(is_fit);
+    for (name, _) in &unfit {
+        println!("{name}: not compared, a run diverged, was not fitted or gave no number");
+    }
+    let rows: Vec<(&String, Vec<f64>)> =
+        rows.into_iter().filter(|(_, d)| d.len() >= FEWEST_SEEDS).collect();
     // As in verification, the probability is shared among all comparisons.
     let level = 1.0 - FALSE_ALARM_RATE / rows.len().max(1) as f64;
     let mut shifted = 0;
@@ -141,7 +158,7 @@ fn shifts(left: &Numbers, right: &Numbers) -> usize {
         "{shifted} of {} compared means shifted significantly (level {FALSE_ALARM_RATE} over all)",
         rows.len()
     );
-    shifted
+    Shifts { shifted, unfit: unfit.len() }
 }
 
 #[cfg(test)]
@@ -156,9 +173,19 @@ mod tests {
     #[test]
     fn a_shift_of_every_seed_is_significant_and_scatter_is_not() {
         let before = numbers(&[70.0, 72.0, 68.0, 71.0]);
-        assert_eq!(shifts(&before, &before), 0);
-        assert_eq!(shifts(&before, &numbers(&[72.1, 73.9, 70.0, 73.0])), 1);
-        assert_eq!(shifts(&before, &numbers(&[75.0, 69.0, 70.5, 69.0])), 0);
-        assert_eq!(shifts(&before, &numbers(&[80.0, 82.0])), 0, "two seeds show nothing");
+        let shifted = |after: &[f64]| shifts(&before, &numbers(after)).shifted;
+        assert_eq!(shifted(&[70.0, 72.0, 68.0, 71.0]), 0);
+        assert_eq!(shifted(&[72.1, 73.9, 70.0, 73.0]), 1);
+        assert_eq!(shifted(&[75.0, 69.0, 70.5, 69.0]), 0);
+        assert_eq!(shifted(&[80.0, 82.0]), 0, "two seeds show nothing");
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_equal_to_anything() {
+        let holed = numbers(&[70.0, f64::NAN, 68.0, 71.0]);
+        let whole = numbers(&[70.0, 72.0, 68.0, 71.0]);
+        for pair in [[&holed, &whole], [&whole, &holed], [&holed, &holed]] {
+            assert_eq!(shifts(pair[0], pair[1]), Shifts { shifted: 0, unfit: 1 });
+        }
     }
 }
