@@ -10,6 +10,7 @@ pub mod backend;
 pub mod cli;
 pub mod corrupt;
 pub mod data;
+pub mod engine;
 pub mod experiments;
 pub mod measure;
 pub mod models;

@@ -1,0 +1,233 @@
+//! Convolutions: where their operands lie, and how the work is cut into parts.
+
+use super::arena::{Arena, GROUP, Images, Place, ROW};
+use super::geometry::{Geometry, Lists};
+use super::pointers::{Base, Shared, Values, read};
+use super::rows::{Rows, Start, Transpose};
+use super::tree::Tree;
+use super::weights::Weights;
+use super::Machine;
+use std::ops::Range;
+
+/// A convolution of values in an arena.
+#[derive(Clone, Copy)]
+pub struct Layer<'a> {
+    pub geometry: &'a Geometry,
+    pub images: Images,
+    /// Its input, and its output; or the gradients of both.
+    pub x: Place,
+    pub y: Place,
+}
+
+impl Layer<'_> {
+    /// Numbers of the weights as they lie: `[output / 8][tap][input][8]`.
+    fn weights(&self) -> usize {
+        self.y.groups() * self.geometry.taps() * self.x.channels * GROUP
+    }
+
+    /// Numbers of the weights with inputs and outputs exchanged.
+    pub fn transposed(&self) -> usize {
+        self.x.groups() * self.geometry.taps() * self.y.channels * GROUP
+    }
+
+    /// # Panics
+    /// If sizes do not fit each other: a mistake in a plan.
+    fn check(&self) {
+        assert_eq!(self.x.pixels, self.geometry.input_pixels(), "pixels of the input");
+        assert_eq!(self.y.pixels, self.geometry.output_pixels(), "pixels of the output");
+        assert!(!self.x.meets(self.y, self.images), "a convolution in place");
+        assert!(self.images.count() > 0 && self.x.channels > 0, "an empty value");
+    }
+}
+
+/// Where a layer's weights and biases lie, in the arena of parameters or of their gradients.
+#[derive(Clone, Copy)]
+pub struct Weighted {
+    pub weight: usize,
+    pub bias: Option<usize>,
+}
+
+/// One way through the convolution: from `x` to `y`.
+struct Way<'a> {
+    lists: &'a Lists,
+    taps: usize,
+    x: Values,
+    y: Values,
+    channels: usize,
+    w: Shared,
+    start: Start,
+}
+
+// SAFETY: its pointers are shared as those of `Values` are.
+unsafe impl Sync for Way<'_> {}
+
+impl Machine<'_> {
+    /// `y` from `x`.
+    pub fn convolve(
+        self,
+        layer: Layer<'_>,
+        parameters: &Arena,
+        Weighted { weight, bias }: Weighted,
+        values: &mut Arena,
+    ) {
+        layer.check();
+        let Layer { geometry, images, x, y } = layer;
+        let w = read(parameters, weight, layer.weights());
+        let start = match bias {
+            Some(at) => Start::Bias(read(parameters, at, y.groups() * GROUP).0),
+            None => Start::Zero,
+        };
+        let mut base = Base::new(values);
+        let (x_values, y_values) = (base.value(x, images), base.value(y, images));
+        let (lists, taps, channels) = (&geometry.forward, geometry.taps(), x.channels);
+        self.rows(&Way { lists, taps, x: x_values, y: y_values, channels, w, start });
+        if bias.is_some() {
+            // SAFETY: the kernels are done.
+            (0..y.groups()).for_each(|group| unsafe { y_values.pad(group, &[0.0; GROUP]) });
+        }
+    }
+
+    /// The gradient `x` of a layer's input from that of its output, `y`; added to what is there
+    /// if `add`. `scratch` has [`Layer::transposed`] numbers.
+    pub fn input_gradient(
+        self,
+        layer: Layer<'_>,
+        parameters: &Arena,
+        weight: usize,
+        values: &mut Arena,
+        scratch: &mut Arena,
+        add: bool,
+    ) {
+        layer.check();
+        let Layer { geometry, images, x, y } = layer;
+        let (taps, inputs, outputs) = (geometry.taps(), x.channels, y.channels);
+        let w = read(parameters, weight, layer.weights());
+        let t = Base::new(scratch).part(0, layer.transposed());
+        let all = x.groups();
+        let parts = if self.team.threads() > 1 { all } else { 1 };
+        self.team.run(parts, &|part| {
+            let (w, t) = ({ w }.0, { t }.0);
+            let groups = part * all / parts..(part + 1) * all / parts;
+            // SAFETY: both have their lengths; a part writes its own groups of inputs.
+            unsafe {
+                (self.table.transpose)(&Transpose { groups, taps, inputs, outputs, w, t });
+            }
+        });
+        let mut base = Base::new(values);
+        let (from, to) = (base.value(y, images), base.value(x, images));
+        let start = if add { Start::There } else { Start::Zero };
+        let lists = &geometry.backward;
+        self.rows(&Way { lists, taps, x: from, y: to, channels: outputs, w: t, start });
+    }
+
+    /// Cuts the work by groups of outputs, blocks of images and, if there are threads for it,
+    /// pixels.
+    fn rows(self, way: &Way<'_>) {
+        let columns = way.y.groups.div_ceil(self.table.columns);
+        let blocks = way.x.images.blocks();
+        let targets = way.lists.targets();
+        let cuts = match self.team.threads() {
+            1 => 1,
+            threads => (4 * threads).div_ceil(columns * blocks).clamp(1, targets),
+        };
+        self.team.run(columns * blocks * cuts, &|part| {
+            let (column, rest) = (part / (blocks * cuts), part % (blocks * cuts));
+            let (block, cut) = (rest / cuts, rest % cuts);
+            let targets = cut * targets / cuts..(cut + 1) * targets / cuts;
+            self.rows_part(way, block, column * self.table.columns, targets);
+        });
+    }
+
+    fn rows_part(self, way: &Way<'_>, block: usize, group: usize, targets: Range<usize>) {
+        let pairs = way.x.images.pairs_of(block);
+        let channels = way.channels;
+        // SAFETY: block and group exist; weights and bias have the length of all groups, and
+        // lists only pixels that exist. Parts write different groups, blocks or pixels.
+        unsafe {
+            (self.table.rows)(&Rows {
+                lists: way.lists,
+                targets,
+                taps: way.taps,
+                pairs,
+                channels,
+                x: way.x.group(block, 0),
+                x_group: way.x.len(block),
+                w: way.w.0.add(group * way.taps * channels * GROUP),
+                y: way.y.group(block, group),
+                y_group: way.y.len(block),
+                groups: (way.y.groups - group).min(self.table.columns),
+                start: match way.start {
+                    Start::Bias(bias) => Start::Bias(bias.add(group * GROUP)),
+                    start => start,
+                },
+            });
+        }
+    }
+
+    /// Gradients of a layer's weights and bias from its input `x` and the gradient `y` of its
+    /// output.
+    pub fn weight_gradient(
+        self,
+        layer: Layer<'_>,
+        values: &mut Arena,
+        gradients: &mut Arena,
+        Weighted { weight, bias }: Weighted,
+    ) {
+        layer.check();
+        let Layer { geometry, images, x, y } = layer;
+        let mut base = Base::new(values);
+        let (x_values, dy) = (base.value(x, images), base.value(y, images));
+        let mut gradients = Base::new(gradients);
+        let dw = gradients.part(weight, layer.weights());
+        let columns = y.groups().div_ceil(self.table.columns);
+        self.team.run(columns * x.groups(), &|part| {
+            let Shared(dw) = { dw };
+            let dy_group = part / x.groups() * self.table.columns;
+            // SAFETY: groups and blocks exist, lists have only pixels that do, and `dw` its
+            // length. A part writes the weights between its own groups.
+            unsafe {
+                (self.table.weights)(&Weights {
+                    geometry,
+                    inputs: x.channels,
+                    x: x_values,
+                    x_group: part % x.groups(),
+                    dy,
+                    dy_group,
+                    groups: (y.groups() - dy_group).min(self.table.columns),
+                    dw,
+                });
+            }
+        });
+        if let Some(bias) = bias {
+            let db = gradients.part(bias, y.groups() * GROUP);
+            self.team.run(y.groups(), &|group| {
+                let Shared(db) = { db };
+                // SAFETY: groups exist, and each writes its own biases.
+                unsafe {
+                    let total = self.total(&dy, group);
+                    db.add(group * GROUP).cast::<[f32; GROUP]>().write(total);
+                }
+            });
+        }
+    }
+
+    /// `tree(total(x))` of a group of channels.
+    ///
+    /// # Safety
+    /// The group exists, and nobody writes to it.
+    pub(super) unsafe fn total(self, x: &Values, group: usize) -> [f32; GROUP] {
+        let blocks = x.images.blocks();
+        if blocks == 1 {
+            return (self.table.total)(x.group(0, group), x.len(0));
+        }
+        let mut tree = Tree::<GROUP>::new();
+        tree.start(GROUP);
+        for block in 0..blocks {
+            *tree.next() = (self.table.total)(x.group(block, group), x.len(block));
+            tree.merge_all();
+        }
+        *tree.total()
+    }
+}
+
+const _: () = assert!(ROW == 2 * GROUP);
