@@ -134,7 +134,7 @@ impl Network<'_> {
 /// Puts a batch `[images, pixels, channels]` into its place.
 fn scatter(from: &[f32], images: Images, place: Place, arena: &mut Arena) {
     let to = &mut arena.values_mut()[place.at..place.at + place.len(images)];
-    let whole = place.channels % GROUP == 0 && !images.odd();
+    let whole = place.channels.is_multiple_of(GROUP) && !images.odd();
     if !whole {
         to.fill(0.0);
     }

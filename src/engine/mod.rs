@@ -17,9 +17,7 @@ mod tests;
 
 pub use simd::{Simd, SimdError};
 
-use crate::backend::{
-    Backend, BackendError, Batch, Examples, OptimizerState, Totals, With,
-};
+use crate::backend::{Backend, BackendError, Batch, Examples, OptimizerState, Totals, With};
 use crate::models::graph::Graph;
 use crate::models::state::{BATCH_NORM_MOMENTUM, Running, State};
 use crate::spec::Optimizer;
@@ -171,7 +169,7 @@ impl Engine {
     /// How many images these inputs are.
     fn images(&self, inputs: &[f32]) -> Result<usize, BackendError> {
         let size = self.graph.signature.input.values();
-        if inputs.is_empty() || inputs.len() % size != 0 {
+        if inputs.is_empty() || !inputs.len().is_multiple_of(size) {
             let message = format!("{} numbers are no batch of images of {size}", inputs.len());
             return Err(BackendError(message));
         }
@@ -265,8 +263,7 @@ impl Backend for Engine {
     }
 
     fn input_gradient(&mut self, examples: Examples<'_>) -> Result<Vec<f32>, BackendError> {
-        let (images, _) =
-            self.gradients(examples, With::Evaluation, Totals::default(), true)?;
+        let (images, _) = self.gradients(examples, With::Evaluation, Totals::default(), true)?;
         let place = self.plan.gradient(0, images.pairs());
         Ok(gather(images, place, &self.room.values[0]))
     }

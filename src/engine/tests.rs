@@ -41,8 +41,7 @@ fn cases() -> Vec<Case> {
 fn bits(case: &Case, options: Options) -> Vec<u32> {
     let &Case { arch, width, batch_norm, input, batches, ref optimizer } = case;
     let outputs = if arch == Arch::Mlp { 1 } else { 10 };
-    let graph =
-        Graph::new(&NetworkSpec { arch, width, batch_norm }, Signature { input, outputs });
+    let graph = Graph::new(&NetworkSpec { arch, width, batch_norm }, Signature { input, outputs });
     let state = State::random(&graph, InitialWeights { seed: 3, scale: 1.0 });
     let mut engine = Engine::new(&graph, &state, options);
     engine.set_optimizer(optimizer);

@@ -1,12 +1,12 @@
 //! Convolutions: where their operands lie, and how the work is cut into parts.
 
+use super::Machine;
 use super::arena::{Arena, GROUP, Images, Place, ROW};
 use super::geometry::{Geometry, Lists};
 use super::pointers::{Base, Shared, Values, read};
 use super::rows::{Rows, Start, Transpose};
 use super::tree::Tree;
 use super::weights::Weights;
-use super::Machine;
 use std::ops::Range;
 
 /// A convolution of values in an arena.

@@ -12,8 +12,8 @@
 
 mod arena;
 mod convolution;
-mod movement;
 mod geometry;
+mod movement;
 mod normalize;
 mod pointers;
 mod pointwise;
@@ -29,10 +29,12 @@ mod weights;
 mod x86;
 
 pub use arena::{Arena, BLOCK, GROUP, Images, Place, ROW};
-pub use movement::{Kept, Pooled, Target};
 pub use convolution::{Layer, Weighted};
 pub use geometry::{Geometry, Window};
-pub use normalize::{BackTerm, Blend, BlendBack, ForwardTerm, Moments, NormBack, NormForward, Source};
+pub use movement::{Kept, Pooled, Target};
+pub use normalize::{
+    BackTerm, Blend, BlendBack, ForwardTerm, Moments, NormBack, NormForward, Source,
+};
 pub use pointwise::Eight;
 pub use pooling::Pooling;
 pub use table::Table;

@@ -153,7 +153,12 @@ impl Machine<'_> {
     ///
     /// # Safety
     /// The group exists, and nobody else uses it.
-    unsafe fn operand(self, term: &Term, group: usize, parameters: &Arena) -> Option<(Eight, Eight)> {
+    unsafe fn operand(
+        self,
+        term: &Term,
+        group: usize,
+        parameters: &Arena,
+    ) -> Option<(Eight, Eight)> {
         let Norm { weight, bias, moments, of_batch } = term.norm.as_ref()?;
         let moments = moments.add(group);
         if *of_batch {

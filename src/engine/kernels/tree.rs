@@ -67,7 +67,8 @@ mod tests {
     /// As the definition says it.
     fn by_levels(mut sums: Vec<f32>) -> f32 {
         while sums.len() > 1 {
-            sums = sums.chunks(2).map(|two| if let [a, b] = two { a + b } else { two[0] }).collect();
+            sums =
+                sums.chunks(2).map(|two| if let [a, b] = two { a + b } else { two[0] }).collect();
         }
         sums[0]
     }

@@ -6,9 +6,15 @@ use super::vector::Vector;
 /// Rates of a step, rounded to single precision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
-    Sgd { rate: f32, momentum: Option<f32> },
+    Sgd {
+        rate: f32,
+        momentum: Option<f32>,
+    },
     /// `step` and `root` hold the corrections of the moments' bias.
-    Adam { step: f32, root: f32 },
+    Adam {
+        step: f32,
+        root: f32,
+    },
 }
 
 /// `w`, and what the rule keeps, after the gradient `g`.

@@ -124,9 +124,8 @@ impl Vector for Plain {
     #[inline(always)]
     unsafe fn where_equal(self, a: Self, b: Self) -> (Self, Self) {
         let equal: [bool; 16] = std::array::from_fn(|l| a.0[l] == b.0[l]);
-        let pick = |of: bool| {
-            Plain(std::array::from_fn(|l| if equal[l] == of { self.0[l] } else { 0.0 }))
-        };
+        let pick =
+            |of: bool| Plain(std::array::from_fn(|l| if equal[l] == of { self.0[l] } else { 0.0 }));
         (pick(true), pick(false))
     }
 }

@@ -156,8 +156,7 @@ impl Vector for Two {
     }
     #[inline(always)]
     unsafe fn where_equal(self, a: Self, b: Self) -> (Self, Self) {
-        let masks =
-            [_mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0), _mm256_cmp_ps::<_CMP_EQ_OQ>(a.1, b.1)];
+        let masks = [_mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0), _mm256_cmp_ps::<_CMP_EQ_OQ>(a.1, b.1)];
         let equal = Two(_mm256_and_ps(masks[0], self.0), _mm256_and_ps(masks[1], self.1));
         (equal, Two(_mm256_andnot_ps(masks[0], self.0), _mm256_andnot_ps(masks[1], self.1)))
     }

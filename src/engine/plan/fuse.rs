@@ -72,7 +72,9 @@ impl<'a> Fusing<'a> {
             _ => (false, Some(y)),
         };
         let terms = match (sum.map(|sum| (sum, self.graph.nodes[sum].op)), self.graph.nodes[y].op) {
-            (Some((_, Op::Add { left, right })), _) => vec![self.term(left, y), self.term(right, y)],
+            (Some((_, Op::Add { left, right })), _) => {
+                vec![self.term(left, y), self.term(right, y)]
+            }
             (Some((sum, Op::Norm { .. })), _) => vec![self.term_of(sum)],
             (_, Op::Relu { input }) => vec![self.term(input, y)],
             // Only additions and norms come here without a ReLU.
@@ -104,9 +106,9 @@ impl<'a> Fusing<'a> {
     fn take(&mut self, value: ValueId, y: ValueId) -> Option<ValueId> {
         let op = self.graph.nodes[value].op;
         let fits = matches!(op, Op::Norm { .. } | Op::Add { .. }) && self.users[value].len() == 1;
-        let in_turn = inputs(op).into_iter().all(|input| {
-            self.users[input].iter().all(|&user| user <= value || user > y)
-        });
+        let in_turn = inputs(op)
+            .into_iter()
+            .all(|input| self.users[input].iter().all(|&user| user <= value || user > y));
         (fits && in_turn).then(|| {
             self.fused[value] = true;
             value
