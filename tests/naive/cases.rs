@@ -41,33 +41,45 @@ impl Case {
         Graph::new(&self.network, Signature { input: self.input, outputs: self.outputs })
     }
 
-    /// Random weights where none is special: BatchNorm's are not 1 and 0, its running
-    /// statistics not those of nothing. Without BatchNorm PyTorch's default weights are doubled
-    /// (DenseNet's are He's already), so that a signal reaches both ends.
+    /// Without BatchNorm PyTorch's default weights are doubled (DenseNet's are He's already), so
+    /// that a signal reaches both ends.
     pub fn state(&self, graph: &Graph) -> State {
         let NetworkSpec { arch, batch_norm, .. } = self.network;
         let scale = if batch_norm || arch == Arch::Densenet40 { 1.0 } else { 2.0 };
-        let mut state = State::random(graph, InitialWeights { seed: self.seed, scale });
-        let mut stream = Stream::open(self.seed, Purpose::Test, &[0]);
-        let mut around = |centre: f32, by: f32| centre + by * (2.0 * stream.unit_f32() - 1.0);
-        for (parameter, values) in graph.parameters.iter().zip(&mut state.parameters) {
-            if let Init::Constant(centre) = parameter.init {
-                values.iter_mut().for_each(|v| *v = around(centre, 0.5));
-            }
-        }
-        for running in &mut state.running {
-            running.mean.iter_mut().for_each(|v| *v = around(0.0, 0.5));
-            running.variance.iter_mut().for_each(|v| *v = around(1.0, 0.5));
-        }
-        state
+        state(graph, InitialWeights { seed: self.seed, scale })
     }
 
     /// Batch `index` of this many images.
     pub fn data(&self, index: u64, images: usize) -> Data {
-        let mut stream = Stream::open(self.seed, Purpose::Test, &[1, index]);
-        let inputs = (0..images * self.input.values()).map(|_| stream.normal() as f32).collect();
-        let classes = self.outputs.max(2) as u32;
-        let labels = (0..images).map(|_| i64::from(stream.below(classes))).collect();
-        Data { inputs, labels }
+        let signature = Signature { input: self.input, outputs: self.outputs };
+        data(signature, self.seed, index, images)
     }
+}
+
+/// Random weights where none is special: BatchNorm's are not 1 and 0, its running statistics
+/// not those of nothing.
+pub fn state(graph: &Graph, initial: InitialWeights) -> State {
+    let mut state = State::random(graph, initial);
+    let mut stream = Stream::open(initial.seed, Purpose::Test, &[0]);
+    let mut around = |centre: f32, by: f32| centre + by * (2.0 * stream.unit_f32() - 1.0);
+    for (parameter, values) in graph.parameters.iter().zip(&mut state.parameters) {
+        if let Init::Constant(centre) = parameter.init {
+            values.iter_mut().for_each(|v| *v = around(centre, 0.5));
+        }
+    }
+    for running in &mut state.running {
+        running.mean.iter_mut().for_each(|v| *v = around(0.0, 0.5));
+        running.variance.iter_mut().for_each(|v| *v = around(1.0, 0.5));
+    }
+    state
+}
+
+/// Batch `index` of this many images.
+pub fn data(signature: Signature, seed: u64, index: u64, images: usize) -> Data {
+    let mut stream = Stream::open(seed, Purpose::Test, &[1, index]);
+    let count = images * signature.input.values();
+    let inputs = (0..count).map(|_| stream.normal() as f32).collect();
+    let classes = signature.outputs.max(2) as u32;
+    let labels = (0..images).map(|_| i64::from(stream.below(classes))).collect();
+    Data { inputs, labels }
 }

@@ -9,6 +9,7 @@ mod conv;
 mod loss;
 mod norm;
 mod pool;
+pub mod random;
 pub mod real;
 pub mod sums;
 mod update;
