@@ -21,56 +21,56 @@ fn first_largest<T: Real>(x: &[T; 4]) -> usize {
     best
 }
 
-/// Each output from the values of its window.
-fn pool<T: Real>(x: &Maps<T>, to: Shape, of_window: fn([T; 4]) -> T) -> Maps<T> {
-    let mut y = Maps::zeros(x.images, to);
+/// Calls `of` with image, channel, pixel and window of each output.
+fn each_window<T: Real>(
+    x: &Maps<T>,
+    to: Shape,
+    mut of: impl FnMut(usize, usize, usize, [usize; 4]),
+) {
     for image in 0..x.images {
         for channel in 0..to.channels {
             for pixel in 0..to.pixels() {
-                let values = window(x.shape, to, pixel).map(|at| x.get(image, channel, at));
-                y.set(image, channel, pixel, of_window(values));
+                of(image, channel, pixel, window(x.shape, to, pixel));
             }
         }
     }
+}
+
+/// `deciding`: whose largest values are picked; `x` itself in the definition.
+pub fn max<T: Real>(x: &Maps<T>, deciding: &Maps<T>, to: Shape) -> Maps<T> {
+    let mut y = Maps::zeros(x.images, to);
+    each_window(x, to, |image, channel, pixel, window| {
+        let best = first_largest(&window.map(|at| deciding.get(image, channel, at)));
+        y.set(image, channel, pixel, x.get(image, channel, window[best]));
+    });
     y
 }
 
-pub fn max<T: Real>(x: &Maps<T>, to: Shape) -> Maps<T> {
-    pool(x, to, |x| x[first_largest(&x)])
-}
-
 pub fn mean<T: Real>(x: &Maps<T>, to: Shape) -> Maps<T> {
-    pool(x, to, |x| (((x[0] + x[1]) + x[2]) + x[3]) * T::of(0.25))
+    let mut y = Maps::zeros(x.images, to);
+    each_window(x, to, |image, channel, pixel, window| {
+        let x = window.map(|at| x.get(image, channel, at));
+        y.set(image, channel, pixel, (((x[0] + x[1]) + x[2]) + x[3]) * T::of(0.25));
+    });
+    y
 }
 
-/// Gradient of the inputs from the one of each output and the values of its window.
-fn unpool<T: Real>(x: &Maps<T>, g: &Maps<T>, of_window: fn([T; 4], T) -> [T; 4]) -> Maps<T> {
-    let mut dx = Maps::zeros(x.images, x.shape);
-    for image in 0..x.images {
-        for channel in 0..g.shape.channels {
-            for pixel in 0..g.shape.pixels() {
-                let window = window(x.shape, g.shape, pixel);
-                let values = window.map(|at| x.get(image, channel, at));
-                let parts = of_window(values, g.get(image, channel, pixel));
-                for (at, part) in window.into_iter().zip(parts) {
-                    dx.set(image, channel, at, part);
-                }
-            }
-        }
-    }
+pub fn max_backward<T: Real>(deciding: &Maps<T>, g: &Maps<T>) -> Maps<T> {
+    let mut dx = Maps::zeros(deciding.images, deciding.shape);
+    each_window(deciding, g.shape, |image, channel, pixel, window| {
+        let best = first_largest(&window.map(|at| deciding.get(image, channel, at)));
+        dx.set(image, channel, window[best], g.get(image, channel, pixel));
+    });
     dx
 }
 
-pub fn max_backward<T: Real>(x: &Maps<T>, g: &Maps<T>) -> Maps<T> {
-    unpool(x, g, |x, g| {
-        let mut parts = [T::ZERO; 4];
-        parts[first_largest(&x)] = g;
-        parts
-    })
-}
-
 pub fn mean_backward<T: Real>(x: &Maps<T>, g: &Maps<T>) -> Maps<T> {
-    unpool(x, g, |_, g| [g * T::of(0.25); 4])
+    let mut dx = Maps::zeros(x.images, x.shape);
+    each_window(x, g.shape, |image, channel, pixel, window| {
+        let part = g.get(image, channel, pixel) * T::of(0.25);
+        window.into_iter().for_each(|at| dx.set(image, channel, at, part));
+    });
+    dx
 }
 
 pub fn global_mean<T: Real>(x: &Maps<T>, to: Shape) -> Maps<T> {

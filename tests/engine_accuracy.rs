@@ -1,0 +1,53 @@
+//! The engine against double precision: how far rounding takes its logits and gradients.
+
+mod naive;
+
+use bad_global_minima::backend::{Backend, With};
+use bad_global_minima::engine::{Engine, Options, Simd};
+use naive::Naive;
+use naive::accuracy::{error, error_of_lists, networks, sensitivity};
+use naive::cases::SGD;
+use proptest::prelude::*;
+
+/// Largest error that is allowed, relative to the largest number.
+const LIMIT: f64 = 1e-5;
+/// Nor may an error be larger than this many times the change that rounding the weights once
+/// makes. BatchNorm over few values is a badly conditioned problem: no algorithm in single
+/// precision solves it to 1e-5.
+const ROUNDINGS: f64 = 40.0;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn logits_and_gradients_are_close_to_double_precision(
+        case in networks(),
+        images in 8usize..40,
+    ) {
+        let data = case.data(0, images);
+        let graph = case.graph();
+        let state = case.state(&graph);
+        let options = Options { simd: Simd::detect(), threads: 1 };
+        let mut engine = Engine::new(&graph, &state, options);
+        let double = Naive::<f64>::new(&graph, &state, &SGD);
+        let single = Naive::<f32>::new(&graph, &state, &SGD);
+        for with in [With::Evaluation, With::Batch] {
+            let (logits, gradients) = double.following(&single, data.examples(), with);
+            if with == With::Evaluation {
+                let found = engine.logits(&data.inputs).expect("logits");
+                let found = error(&found, &logits);
+                prop_assert!(found < LIMIT, "logits: {:e}", found);
+                let of_inputs = engine.input_gradient(data.examples()).expect("a gradient");
+                let found = error(&of_inputs, &gradients.inputs);
+                prop_assert!(found < LIMIT, "gradient of the inputs: {:e}", found);
+            }
+            let gradient = engine.gradient(data.examples(), with).expect("a gradient");
+            let found = error_of_lists(&gradient, &gradients.parameters);
+            let rounding = sensitivity(&double, &single, data.examples(), with);
+            prop_assert!(
+                found < LIMIT.max(ROUNDINGS * rounding),
+                "{:?} gradient: {:e}, where rounding the weights changes {:e}", with, found, rounding
+            );
+        }
+    }
+}
