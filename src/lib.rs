@@ -14,7 +14,6 @@ pub mod engine;
 pub mod experiments;
 pub mod measure;
 pub mod models;
-pub mod optim;
 pub mod planted;
 pub mod report;
 pub mod rng;

@@ -13,7 +13,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
 /// Changes whenever the mapping from names to streams changes.
-const FORMAT_TAG: &[u8] = b"bgm-rng-v1";
+const FORMAT_TAG: &[u8] = b"bgm-rng-v2";
 
 /// What a stream is for. The discriminant is part of the seed: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,13 @@
 //! What training and measuring need of a device, over plain slices. Two rooms implement it:
 //! the CPU engine, and libtorch.
 
-use crate::models::graph::Graph;
+mod platform;
+
+pub use platform::{Platform, processor};
+
+use crate::models::graph::{Graph, Shape};
 use crate::models::state::State;
-use crate::spec::Optimizer;
+use crate::spec::{Optimizer, Precision};
 use std::ops::Range;
 
 /// Examples in the host's memory.
@@ -24,18 +28,25 @@ pub enum Batch<'a> {
 }
 
 /// The images of a split, for a device that keeps them in its own memory.
-#[derive(Clone, Debug)]
-pub struct PixelSet {
+pub struct PixelSet<'a> {
+    pub examples: usize,
     /// Channels, height and width of an image after cropping.
-    pub crop: crate::models::graph::Shape,
-    /// Rows and columns of zeros that were added on each side.
+    pub crop: Shape,
+    /// Rows and columns of zeros that are added on each side.
     pub padding: usize,
-    /// 8-bit, channels-last: `[examples, height + 2 padding, width + 2 padding, channels]`.
-    pub pixels: Vec<u8>,
-    /// `[examples]`
-    pub labels: Vec<i64>,
     /// What each 8-bit value becomes: `[channels, 256]`.
     pub table: Vec<f32>,
+    /// Writes an example, 8-bit and channels-last, `[height + 2 padding, width + 2 padding,
+    /// channels]`, into zeros, and gives its label.
+    pub read: &'a dyn Fn(usize, &mut [u8]) -> i64,
+}
+
+impl PixelSet<'_> {
+    /// Shape of an image before cropping.
+    pub fn padded(&self) -> Shape {
+        let Shape { channels, height, width } = self.crop;
+        Shape::new(channels, height + 2 * self.padding, width + 2 * self.padding)
+    }
 }
 
 /// Which crop of which image an example of a pass is.
@@ -91,6 +102,23 @@ pub enum With {
 #[error("{0}")]
 pub struct BackendError(pub String);
 
+/// Where networks are trained and measured: a CPU with the engine, or a device of libtorch.
+pub trait Device {
+    /// Which bits it gives.
+    fn platform(&self) -> Platform;
+
+    /// Brings a network to the device.
+    ///
+    /// # Errors
+    /// If the device has not this precision, or not the memory.
+    fn open(
+        &self,
+        graph: &Graph,
+        state: &State,
+        precision: Precision,
+    ) -> Result<Box<dyn Backend>, BackendError>;
+}
+
 /// A network on a device, with its update rule.
 pub trait Backend {
     /// The network's description.
@@ -116,7 +144,7 @@ pub trait Backend {
     ///
     /// # Errors
     /// If the device has not the memory.
-    fn keep(&mut self, _side: Side, _images: &PixelSet) -> Result<bool, BackendError> {
+    fn keep(&mut self, _side: Side, _images: &PixelSet<'_>) -> Result<bool, BackendError> {
         Ok(false)
     }
 

@@ -4,9 +4,8 @@
 use crate::augment::AugmentSpec;
 use crate::corrupt::CorruptionSpec;
 use crate::spec::{
-    DataSpec, NetworkSpec, NoiseCopies, Optimizer, RunSpec, Schedule, Start, Stop, TrainSpec,
+    DataSpec, NetworkSpec, NoiseCopies, Numerics, Optimizer, Precision, RunSpec, Schedule, Start, Stop, TrainSpec,
 };
-use crate::torch::Precision;
 use serde::{Deserialize, Serialize};
 
 /// Both phases of the paper's experiment, and which of them is looked at.
@@ -116,6 +115,7 @@ impl Template {
             start,
             train,
             precision: self.precision,
+            numerics: Numerics::default(),
         };
         let pretrain = || run(random.clone(), self.pretrain.lower());
         match (self.look_at, self.init.kind) {

@@ -1,13 +1,13 @@
 //! Accuracy under perturbations of the input that are chosen to do harm: l-infinity FGSM
 //! (Goodfellow et al. 2015) and PGD (Madry et al. 2018) on the pixel scale [0, 1].
 
-use super::{AttackMethod, Problem, Subject, examples};
+use super::{AttackMethod, Problem, Subject, classes, examples};
+use crate::backend::{Backend, Examples};
+use crate::data::normalize::Normalization;
 use crate::experiments::results::Measured;
-use crate::models::Mode;
 use crate::rng::{Purpose, Stream};
+use crate::train::Incomplete;
 use crate::train::source::Split;
-use crate::train::{Stopped, predictions, training_loss};
-use tch::{Kind, Tensor};
 
 /// Attacks the first `count` test images. Values, for each epsilon: `accuracy@<epsilon>` (in
 /// percent, after the attack) and `kept@<epsilon>` (of the images that are classified
@@ -18,9 +18,9 @@ use tch::{Kind, Tensor};
 /// `steps` steps of 2.5 epsilon / steps. Pixels stay in [0, 1].
 ///
 /// # Errors
-/// If the run is not of images, or the measurement is told to stop.
+/// If the run is not of images, the device fails, or the measurement is told to stop.
 pub fn measure(
-    subject: &Subject<'_>,
+    subject: &mut Subject<'_>,
     method: AttackMethod,
     epsilons: &[f64],
     count: usize,
@@ -28,32 +28,23 @@ pub fn measure(
     let Some(normalization) = subject.source.normalization() else {
         return Err("only images have pixels to perturb".into());
     };
-    let device = subject.device;
-    let column =
-        |values: Vec<f32>| Tensor::from_slice(&values).view([1, -1, 1, 1]).to_device(device);
-    // Pixel bounds and units on the scale of the network's inputs.
-    let (low, high) = normalization.input_range();
-    let ball =
-        Ball { low: column(low), high: column(high), std: column(normalization.std().to_vec()) };
     let mut measured = Measured::default();
     for (which, &epsilon) in epsilons.iter().enumerate() {
         let mut stream = Stream::open(subject.spec.seed, Purpose::Measurement, &[1, which as u64]);
+        let ball = Ball::new(normalization, epsilon);
         let (mut total, mut clean, mut kept, mut attacked) = (0, 0, 0, 0);
-        for (inputs, labels) in examples(subject, Split::Test, count) {
-            let right = |x: &Tensor| {
-                let logits = tch::no_grad(|| subject.network.forward(x, Mode::Eval));
-                predictions(&logits).eq_tensor(&labels)
-            };
-            let before = right(&inputs);
-            let harmed = ball.attack(subject, (&inputs, &labels), method, epsilon, &mut stream)?;
-            let after = right(&harmed);
-            let count = |t: &Tensor| t.sum(Kind::Int64).int64_value(&[]);
-            total += inputs.size()[0];
+        for batch in examples(subject.source, Split::Test, count) {
+            let before = hits(&mut *subject.backend, batch.examples())?;
+            let (backend, stop) = (&mut *subject.backend, subject.stop);
+            let harmed = ball.attack(backend, batch.examples(), method, &mut stream, stop)?;
+            let after = hits(backend, Examples { inputs: &harmed, labels: &batch.labels })?;
+            let count = |hits: &[bool]| hits.iter().filter(|&&hit| hit).count();
+            total += batch.labels.len();
             clean += count(&before);
             attacked += count(&after);
-            kept += count(&before.logical_and(&after));
+            kept += before.iter().zip(&after).filter(|(b, a)| **b && **a).count();
         }
-        let percent = |part: i64, whole: i64| 100.0 * part as f64 / whole.max(1) as f64;
+        let percent = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
         let row = [
             ("epsilon", epsilon),
             ("accuracy", percent(attacked, total)),
@@ -69,44 +60,72 @@ pub fn measure(
     Ok(measured)
 }
 
-/// Where inputs may lie; each `[1, channels, 1, 1]`.
+/// Which examples are classified as labelled.
+fn hits(backend: &mut dyn Backend, examples: Examples<'_>) -> Result<Vec<bool>, Incomplete> {
+    let outputs = backend.graph().signature.outputs;
+    let logits = backend.logits(examples.inputs)?;
+    Ok(classes(&logits, outputs).zip(examples.labels).map(|(class, &label)| class == label).collect())
+}
+
+/// Where inputs may lie, on the scale of the network's inputs; a value a channel.
 struct Ball {
-    low: Tensor,
-    high: Tensor,
-    std: Tensor,
+    /// Of black and of white.
+    range: Vec<[f32; 2]>,
+    radius: Vec<f32>,
 }
 
 impl Ball {
+    fn new(normalization: &Normalization, epsilon: f64) -> Ball {
+        let (low, high) = normalization.input_range();
+        let radius = |&std: &f32| (epsilon / f64::from(std)) as f32;
+        Ball {
+            range: low.into_iter().zip(high).map(|(low, high)| [low, high]).collect(),
+            radius: normalization.std().iter().map(radius).collect(),
+        }
+    }
+
+    /// The examples' inputs, harmed. `stop` is polled before every step.
     fn attack(
         &self,
-        subject: &Subject<'_>,
-        (inputs, labels): (&Tensor, &Tensor),
+        backend: &mut dyn Backend,
+        examples: Examples<'_>,
         method: AttackMethod,
-        epsilon: f64,
         stream: &mut Stream,
-    ) -> Result<Tensor, Stopped> {
-        let radius = &self.std.reciprocal() * epsilon;
-        let (lowest, highest) =
-            ((inputs - &radius).maximum(&self.low), (inputs + &radius).minimum(&self.high));
-        let within = |x: Tensor| x.maximum(&lowest).minimum(&highest);
-        let (mut x, steps, step) = match method {
-            AttackMethod::Fgsm => (inputs.shallow_clone(), 1, radius.shallow_clone()),
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<f32>, Incomplete> {
+        let channels = self.radius.len();
+        let within = |index: usize, value: f32| {
+            let (center, channel) = (examples.inputs[index], index % channels);
+            let ([low, high], radius) = (self.range[channel], self.radius[channel]);
+            value.max((center - radius).max(low)).min((center + radius).min(high))
+        };
+        let mut x = examples.inputs.to_vec();
+        let (steps, reach) = match method {
+            AttackMethod::Fgsm => (1, 1.0),
             AttackMethod::Pgd { steps } => {
-                let noise: Vec<f32> =
-                    (0..inputs.numel()).map(|_| 2.0 * stream.unit_f32() - 1.0).collect();
-                let noise = Tensor::from_slice(&noise).view_as(&inputs.contiguous());
-                let start = within(inputs + noise.to_device(inputs.device()) * &radius);
-                (start, steps, &radius * (2.5 / f64::from(steps.max(1))))
+                for (index, value) in x.iter_mut().enumerate() {
+                    let noise = 2.0 * stream.unit_f32() - 1.0;
+                    *value = within(index, *value + noise * self.radius[index % channels]);
+                }
+                (steps, (2.5 / f64::from(steps.max(1))) as f32)
             }
         };
         for _ in 0..steps {
-            subject.go_on()?;
-            let leaf = x.detach().set_requires_grad(true);
-            let logits = subject.network.forward(&leaf, Mode::Eval);
-            let loss = training_loss(&logits, labels);
-            let gradient = Tensor::run_backward(&[&loss], &[&leaf], false, false);
-            x = tch::no_grad(|| within(&x.detach() + gradient[0].sign() * &step));
+            if stop() {
+                return Err(Incomplete::Stopped);
+            }
+            let labels = examples.labels;
+            let gradient = backend.input_gradient(Examples { inputs: &x, labels })?;
+            for (index, (value, slope)) in x.iter_mut().zip(gradient).enumerate() {
+                let step = self.radius[index % channels] * reach;
+                let harm = match slope {
+                    slope if slope > 0.0 => step,
+                    slope if slope < 0.0 => -step,
+                    _ => 0.0,
+                };
+                *value = within(index, *value + harm);
+            }
         }
-        Ok(x.detach())
+        Ok(x)
     }
 }

@@ -1,14 +1,12 @@
 //! The toy's decision boundary. The classes lie so far apart that test accuracy is a blunt
 //! measure; the shape of the boundary is what the figure shows, so that is measured.
 
-use super::Subject;
+use super::{Problem, Subject};
 use crate::data::toy::bayes_class;
 use crate::experiments::results::Measured;
-use crate::models::Mode;
 use crate::spec::DataSpec;
 use crate::train::source::Split;
 use std::collections::BTreeMap;
-use tch::Tensor;
 
 /// Evaluates the network on a grid over the window around both classes.
 ///
@@ -20,11 +18,15 @@ use tch::Tensor;
 /// trained on, true label for each training point).
 ///
 /// # Errors
-/// If the run is not of the toy.
-pub fn measure(subject: &Subject<'_>, columns: u32, reach: f64) -> Result<Measured, String> {
+/// If the run is not of the toy, or the device fails.
+pub fn measure(
+    subject: &mut Subject<'_>,
+    columns: u32,
+    reach: f64,
+) -> Result<Measured, Problem> {
     let (DataSpec::Toy(toy), Some((train, _))) = (&subject.spec.data, subject.source.toy_points())
     else {
-        return Err("only the toy has a decision boundary to draw".to_owned());
+        return Err("only the toy has a decision boundary to draw".into());
     };
     let (half_width, half_height) = (toy.shift + reach * toy.std, reach * toy.std);
     let window = [
@@ -41,10 +43,8 @@ pub fn measure(subject: &Subject<'_>, columns: u32, reach: f64) -> Result<Measur
     let cells = || (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
     let inputs: Vec<f32> =
         cells().flat_map(|(row, column)| [x_of(column) as f32, y_of(row) as f32]).collect();
-    let inputs = Tensor::from_slice(&inputs).view([-1, 2, 1, 1]).to_device(subject.device);
-    let logits = tch::no_grad(|| subject.network.forward(&inputs, Mode::Eval)).view([-1]);
-    let logits = Vec::<f64>::try_from(logits.to_kind(tch::Kind::Double))
-        .map_err(|e| format!("logits cannot be read: {e}"))?;
+    let logits: Vec<f64> =
+        subject.backend.logits(&inputs)?.into_iter().map(f64::from).collect();
 
     let differs = cells()
         .zip(&logits)
@@ -58,7 +58,7 @@ pub fn measure(subject: &Subject<'_>, columns: u32, reach: f64) -> Result<Measur
             [f64::from(x), f64::from(y), label as f64, f64::from(true_label)]
         },
     );
-    let probability = |logit: &f64| 1.0 / (1.0 + (-logit).exp());
+    let probability = |logit: &f64| 1.0 / (1.0 + libm::exp(-logit));
     Ok(Measured {
         values: BTreeMap::from([
             ("bayes_disagreement".to_owned(), disagreement),
@@ -103,7 +103,7 @@ fn cut(corners: [(f64, f64, f64); 3]) -> f64 {
         })
         .collect();
     match crossings[..] {
-        [a, b] => (a.0 - b.0).hypot(a.1 - b.1),
+        [a, b] => libm::hypot(a.0 - b.0, a.1 - b.1),
         _ => 0.0,
     }
 }

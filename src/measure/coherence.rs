@@ -2,32 +2,33 @@
 //! explanation): how much the examples agree on where to go.
 
 use super::{Problem, Subject, examples};
+use crate::backend::{Backend, Examples, With};
 use crate::experiments::results::Measured;
-use crate::models::weights::load_state;
-use crate::models::{Mode, Network};
-use crate::train::source::Split;
-use crate::train::{Stopped, build, training_loss};
-use tch::{Kind, Tensor};
+use crate::models::{norm, weights};
+use crate::train::Incomplete;
+use crate::train::source::{Batch, Split};
 
 /// Coherence on the first `count` training examples, with the labels trained on, in
 /// evaluation mode: at each kept epoch and at the end. Values: `coherence@<epoch>` and
 /// `coherence` at the end; series `epochs` and `coherence`.
 ///
 /// # Errors
-/// If kept weights do not fit, or the measurement is told to stop.
-pub fn measure(subject: &Subject<'_>, count: usize) -> Result<Measured, Problem> {
+/// If kept weights do not fit, the device fails, or the measurement is told to stop.
+pub fn measure(subject: &mut Subject<'_>, count: usize) -> Result<Measured, Problem> {
     let mut measured = Measured::default();
-    let batches: Vec<(Tensor, Tensor)> = examples(subject, Split::TrainPlain, count).collect();
-    let mut network = build(subject.spec, subject.source, subject.device);
+    let batches: Vec<Batch> = examples(subject.source, Split::TrainPlain, count).collect();
     let (mut epochs, mut values) = (Vec::new(), Vec::new());
-    for (epoch, state) in subject.snapshots {
-        load_state(&mut network, state).map_err(|e| format!("weights of epoch {epoch}: {e}"))?;
-        let value = coherence(&network, &batches, subject.stop)?;
+    for (epoch, kept) in subject.snapshots {
+        let state = weights::state(subject.graph, kept)
+            .map_err(|e| format!("weights of epoch {epoch}: {e}"))?;
+        subject.backend.set_state(&state);
+        let value = coherence(&mut *subject.backend, &batches, subject.stop)?;
         measured.values.insert(format!("coherence@{epoch}"), value);
         epochs.push(f64::from(*epoch));
         values.push(value);
     }
-    let last = coherence(subject.network, &batches, subject.stop)?;
+    subject.backend.set_state(subject.state);
+    let last = coherence(&mut *subject.backend, &batches, subject.stop)?;
     measured.values.insert("coherence".to_owned(), last);
     measured.series.insert("epochs".to_owned(), epochs);
     measured.series.insert("coherence".to_owned(), values);
@@ -35,35 +36,35 @@ pub fn measure(subject: &Subject<'_>, count: usize) -> Result<Measured, Problem>
 }
 
 /// `m ||mean of g_i||^2 / mean of ||g_i||^2` over `m` examples: 1 if the gradients are
-/// orthogonal, `m` if they are all the same. `stop` is asked before every example.
+/// orthogonal, `m` if they are all the same. `stop` is polled before every example.
 ///
 /// # Errors
-/// If `stop` says so.
+/// If the device fails, or `stop` says so.
 pub fn coherence(
-    network: &Network,
-    batches: &[(Tensor, Tensor)],
+    backend: &mut dyn Backend,
+    batches: &[Batch],
     stop: &dyn Fn() -> bool,
-) -> Result<f64, Stopped> {
-    let parameters = network.trainable();
-    let mut sum: Vec<Tensor> =
-        parameters.iter().map(|p| p.detach().to_kind(Kind::Double).zeros_like()).collect();
+) -> Result<f64, Incomplete> {
+    let parameters = &backend.graph().parameters;
+    let mut sum: Vec<Vec<f64>> = parameters.iter().map(|p| vec![0.0; p.count()]).collect();
+    let size = backend.graph().signature.input.values();
     let (mut squares, mut examples) = (0.0, 0);
-    for (inputs, labels) in batches {
-        for index in 0..inputs.size()[0] {
+    for batch in batches {
+        for (inputs, labels) in batch.inputs.chunks_exact(size).zip(batch.labels.chunks(1)) {
             if stop() {
-                return Err(Stopped);
+                return Err(Incomplete::Stopped);
             }
-            let (x, y) = (inputs.narrow(0, index, 1), labels.narrow(0, index, 1));
-            let loss = training_loss(&network.forward(&x, Mode::Eval), &y);
-            let gradients = Tensor::run_backward(&[&loss], &parameters, false, false);
-            squares += crate::models::norm(&gradients).powi(2);
+            let gradients = backend.gradient(Examples { inputs, labels }, With::Evaluation)?;
+            let length = norm(&gradients);
+            squares += length * length;
             examples += 1;
-            for (sum, gradient) in sum.iter_mut().zip(gradients) {
-                *sum += gradient.to_kind(Kind::Double);
+            for (sum, gradient) in sum.iter_mut().flatten().zip(gradients.iter().flatten()) {
+                *sum += f64::from(*gradient);
             }
         }
     }
     let m = f64::from(examples);
-    let mean_square = (crate::models::norm(&sum) / m).powi(2);
+    let square_of_sum = sum.iter().flatten().fold(0.0, |total, part| total + part * part);
+    let mean_square = square_of_sum / (m * m);
     Ok(if squares > 0.0 { m * mean_square / (squares / m) } else { 0.0 })
 }

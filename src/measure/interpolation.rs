@@ -2,12 +2,11 @@
 
 use super::{Problem, Subject, examples};
 use crate::experiments::results::Measured;
-use crate::models::Mode;
-use crate::models::weights::{NamedTensors, load_state, state};
+use crate::models::state::{Running, State};
+use crate::models::weights;
 use crate::train::feed::Feed;
 use crate::train::source::Split;
-use crate::train::{EVALUATION_BATCH, build, measure_split};
-use tch::Kind;
+use crate::train::{EVALUATION_BATCH, measure_split};
 
 /// Evaluates `points` networks on the line from this run's weights (t = 0) to another's
 /// (t = 1), ends included. The running statistics of BatchNorm are computed anew at each
@@ -19,24 +18,25 @@ use tch::Kind;
 /// `test_accuracy`.
 ///
 /// # Errors
-/// If the other run is not there, its weights do not fit, or the measurement is told to stop.
-pub fn measure(subject: &Subject<'_>, points: u32) -> Result<Measured, Problem> {
-    let other = subject.counterpart.ok_or("the run at the other end is not there")?;
-    let here = state(subject.network);
-    let mut network = build(subject.spec, subject.source, subject.device);
+/// If the other run is missing, its weights do not fit, the device fails, or the measurement
+/// is told to stop.
+pub fn measure(subject: &mut Subject<'_>, points: u32) -> Result<Measured, Problem> {
+    let other = subject.counterpart.ok_or("the run at the other end is missing")?;
+    let other = weights::state(subject.graph, other).map_err(|e| e.to_string())?;
     // One pass, so that every layer has statistics of one input; more would not fit a device.
-    let calibration = examples(subject, Split::TrainPlain, EVALUATION_BATCH).next();
-    let (calibration, _) = calibration.ok_or("there are no training images")?;
-    let feed = Feed::new(subject.source, subject.device);
+    let calibration = examples(subject.source, Split::TrainPlain, EVALUATION_BATCH).next();
+    let calibration = calibration.ok_or("there are no training images")?;
+    let mut feed = Feed::new(subject.source);
     let points = points.max(3);
     let [mut ts, mut losses, mut train, mut test] = [const { Vec::new() }; 4];
     for point in 0..points {
         let t = f64::from(point) / f64::from(points - 1);
-        load_state(&mut network, &between(&here, other, t)?).map_err(|e| e.to_string())?;
         subject.go_on()?;
-        drop(tch::no_grad(|| network.forward(&calibration, Mode::Calibrate)));
-        let on_train = measure_split(&network, &feed, Split::TrainPlain, subject.stop)?;
-        let on_test = measure_split(&network, &feed, Split::Test, subject.stop)?;
+        let backend = &mut *subject.backend;
+        backend.set_state(&between(subject.state, &other, t as f32));
+        backend.calibrate(&calibration.inputs)?;
+        let on_train = measure_split(backend, &mut feed, Split::TrainPlain, subject.stop)?;
+        let on_test = measure_split(backend, &mut feed, Split::Test, subject.stop)?;
         ts.push(t);
         losses.push(on_train.loss);
         train.push(on_train.accuracy);
@@ -60,18 +60,21 @@ fn excess(ts: &[f64], values: &[f64]) -> f64 {
     over.fold(f64::NEG_INFINITY, f64::max)
 }
 
-fn between(a: &NamedTensors, b: &NamedTensors, t: f64) -> Result<NamedTensors, String> {
-    a.iter()
-        .map(|(name, from)| {
-            let to = b.get(name).ok_or_else(|| format!("tensor '{name}' is missing there"))?;
-            let mixed = if from.kind() == Kind::Float {
-                from * (1.0 - t) + to * t
-            } else {
-                from.shallow_clone()
-            };
-            Ok((name.clone(), mixed))
-        })
-        .collect()
+/// `(1 - t) a + t b`.
+fn between(a: &State, b: &State, t: f32) -> State {
+    let mix = |a: &Vec<f32>, b: &Vec<f32>| -> Vec<f32> {
+        a.iter().zip(b).map(|(a, b)| a * (1.0 - t) + b * t).collect()
+    };
+    State {
+        parameters: a.parameters.iter().zip(&b.parameters).map(|(a, b)| mix(a, b)).collect(),
+        running: (a.running.iter().zip(&b.running))
+            .map(|(a, b)| Running {
+                mean: mix(&a.mean, &b.mean),
+                variance: mix(&a.variance, &b.variance),
+            })
+            .collect(),
+        batches_tracked: a.batches_tracked,
+    }
 }
 
 #[cfg(test)]

@@ -12,15 +12,19 @@ use crate::train;
 /// start at 0 or 1 and are left out.
 ///
 /// # Errors
-/// If the weights that training started from are not there or do not fit.
+/// If the weights that training started from are missing or do not fit.
 pub fn measure(subject: &Subject<'_>) -> Result<Measured, String> {
-    let start = train::start(subject.spec, subject.source, subject.counterpart, subject.device)
+    let seed = subject.source.seed();
+    let start = train::start(subject.spec, subject.graph, seed, subject.counterpart)
         .map_err(|e| e.to_string())?;
     let mut measured = Measured::default();
     let [mut depths, mut absolute, mut relative] = [const { Vec::new() }; 3];
-    let pairs = subject.network.parameters.iter().zip(&start.parameters);
-    for (end, start) in pairs.filter(|(end, _)| end.tensor.dim() >= 2) {
-        let [from, to] = [start, end].map(|p| std::slice::from_ref(&p.tensor));
+    for (index, parameter) in subject.graph.parameters.iter().enumerate() {
+        if parameter.shape.len() < 2 {
+            continue;
+        }
+        let [from, to] = [&start, subject.state]
+            .map(|state| std::slice::from_ref(&state.parameters[index]));
         depths.push(depths.len() as f64 + 1.0);
         absolute.push(distance(to, from));
         relative.push(distance(to, from) / norm(from));

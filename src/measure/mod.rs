@@ -7,21 +7,24 @@ pub mod coherence;
 mod interpolation;
 mod layer_distance;
 pub mod norms;
+pub mod path;
 pub mod sharpness;
+pub mod spectrum;
 
+use crate::backend::{Backend, BackendError};
 use crate::experiments::results::Measured;
-use crate::models::Network;
+use crate::models::graph::Graph;
+use crate::models::state::State;
 use crate::models::weights::NamedTensors;
 use crate::spec::{RunSpec, Start, hex};
-use crate::train::source::{Source, Split};
-use crate::train::{EVALUATION_BATCH, Stopped};
+use crate::train::source::{Batch, Source, Split};
+use crate::train::{EVALUATION_BATCH, Incomplete};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use tch::{Device, Tensor};
 
 /// Raised whenever the meaning of any measurement changes: all are then made again.
-const MEASURE_SEMANTICS: u32 = 1;
+const MEASURE_SEMANTICS: u32 = 2;
 
 /// What is measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,9 +83,9 @@ pub enum MeasureError {
     /// It does not fit the run it is asked of.
     #[error("measurement {kind} of run with seed {seed}: {problem}")]
     Unfit { kind: String, seed: u64, problem: String },
-    /// It was told to stop.
+    /// It was told to stop, or the device failed.
     #[error(transparent)]
-    Stopped(#[from] Stopped),
+    Incomplete(#[from] Incomplete),
 }
 
 /// What keeps one kind of measurement from its end.
@@ -91,7 +94,13 @@ pub enum Problem {
     #[error("{0}")]
     Unfit(String),
     #[error(transparent)]
-    Stopped(#[from] Stopped),
+    Incomplete(#[from] Incomplete),
+}
+
+impl From<BackendError> for Problem {
+    fn from(problem: BackendError) -> Self {
+        Problem::Incomplete(problem.into())
+    }
 }
 
 impl From<String> for Problem {
@@ -110,19 +119,22 @@ impl From<&str> for Problem {
 pub struct Subject<'a> {
     pub spec: &'a RunSpec,
     pub source: &'a Source,
-    pub network: &'a Network,
-    pub device: Device,
+    pub graph: &'a Graph,
+    /// Weights at the end of the run.
+    pub state: &'a State,
+    /// A device that holds them before each measurement, which may replace them.
+    pub backend: &'a mut dyn Backend,
     /// Weights kept along training, by epoch.
     pub snapshots: &'a BTreeMap<u32, NamedTensors>,
     /// Final weights of [`MeasureSpec::counterpart`].
     pub counterpart: Option<&'a NamedTensors>,
-    /// Asked between batches: whether to break off.
+    /// Polled between batches; `true` aborts the measurement.
     pub stop: &'a dyn Fn() -> bool,
 }
 
 impl Subject<'_> {
-    fn go_on(&self) -> Result<(), Stopped> {
-        if (self.stop)() { Err(Stopped) } else { Ok(()) }
+    fn go_on(&self) -> Result<(), Incomplete> {
+        if (self.stop)() { Err(Incomplete::Stopped) } else { Ok(()) }
     }
 }
 
@@ -151,10 +163,11 @@ impl MeasureSpec {
     ///
     /// # Errors
     /// If the run has not what the measurement needs, or `subject.stop` says so.
-    pub fn measure(&self, subject: &Subject<'_>) -> Result<Measured, MeasureError> {
+    pub fn measure(&self, subject: &mut Subject<'_>) -> Result<Measured, MeasureError> {
+        subject.backend.set_state(subject.state);
         let measured = match self {
             MeasureSpec::Boundary { columns, reach } => {
-                boundary::measure(subject, *columns, *reach).map_err(Problem::from)
+                boundary::measure(subject, *columns, *reach)
             }
             MeasureSpec::Norms => norms::measure(subject),
             MeasureSpec::Attack { method, epsilon, images } => {
@@ -167,8 +180,14 @@ impl MeasureSpec {
             MeasureSpec::LayerDistance => layer_distance::measure(subject).map_err(Problem::from),
             MeasureSpec::Interpolation { points, .. } => interpolation::measure(subject, *points),
         };
-        measured.map_err(|problem| match problem {
-            Problem::Stopped(stopped) => MeasureError::Stopped(stopped),
+        // What is not a number cannot be kept; nothing else would say more.
+        let finite = |mut measured: Measured| {
+            measured.values.retain(|_, value| value.is_finite());
+            measured.series.retain(|_, row| row.iter().all(|value| value.is_finite()));
+            measured
+        };
+        measured.map(finite).map_err(|problem| match problem {
+            Problem::Incomplete(problem) => MeasureError::Incomplete(problem),
             Problem::Unfit(problem) => {
                 MeasureError::Unfit { kind: format!("{self:?}"), seed: subject.spec.seed, problem }
             }
@@ -176,15 +195,27 @@ impl MeasureSpec {
     }
 }
 
-/// The first `count` examples of a split as batches of inputs and labels.
-fn examples<'a>(
-    subject: &'a Subject<'_>,
-    split: Split,
-    count: usize,
-) -> impl Iterator<Item = (Tensor, Tensor)> + 'a {
-    let count = count.min(subject.source.len(split));
-    (0..count).step_by(EVALUATION_BATCH).map(move |first| {
-        let batch = subject.source.batch(split, first..count.min(first + EVALUATION_BATCH));
-        batch.tensors(subject.source.signature(), subject.device)
+/// The first `count` examples of a split in batches.
+fn examples(source: &Source, split: Split, count: usize) -> impl Iterator<Item = Batch> + '_ {
+    let count = count.min(source.len(split));
+    (0..count)
+        .step_by(EVALUATION_BATCH)
+        .map(move |first| source.batch(split, first..count.min(first + EVALUATION_BATCH)))
+}
+
+/// Predicted classes of logits `[batch, outputs]`: the first of the largest, or for a single
+/// logit whether it is positive.
+fn classes(logits: &[f32], outputs: usize) -> impl Iterator<Item = i64> + '_ {
+    logits.chunks_exact(outputs).map(|logits| match logits {
+        [logit] => i64::from(*logit > 0.0),
+        logits => {
+            let mut best = 0;
+            for (class, logit) in logits.iter().enumerate() {
+                if *logit > logits[best] {
+                    best = class;
+                }
+            }
+            best as i64
+        }
     })
 }

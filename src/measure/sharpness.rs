@@ -1,12 +1,15 @@
 //! Sharpness: the largest eigenvalue of the Hessian of the training loss.
 
 use super::{Problem, Subject, examples};
+use crate::backend::{Backend, With};
 use crate::experiments::results::Measured;
-use crate::models::{Mode, Network};
+use crate::models::state::State;
 use crate::rng::{Purpose, Stream};
-use crate::train::source::Split;
-use crate::train::{Stopped, training_loss};
-use tch::{Kind, Tensor};
+use crate::train::Incomplete;
+use crate::train::source::{Batch, Split};
+
+/// How far to both sides of the weights gradients are taken, for a direction of length 1.
+const STEP: f64 = 1e-2;
 
 /// Values: `hessian_max`, the eigenvalue of largest magnitude by `iterations` steps of power
 /// iteration from a seeded start, of the mean loss over the first `count` training examples
@@ -14,22 +17,23 @@ use tch::{Kind, Tensor};
 /// converged).
 ///
 /// # Errors
-/// If the measurement is told to stop.
-pub fn measure(subject: &Subject<'_>, iterations: u32, count: usize) -> Result<Measured, Problem> {
-    let batches: Vec<(Tensor, Tensor)> = examples(subject, Split::TrainPlain, count).collect();
+/// If the device fails, or the measurement is told to stop.
+pub fn measure(
+    subject: &mut Subject<'_>,
+    iterations: u32,
+    count: usize,
+) -> Result<Measured, Problem> {
+    let batches: Vec<Batch> = examples(subject.source, Split::TrainPlain, count).collect();
     let mut stream = Stream::open(subject.spec.seed, Purpose::Measurement, &[2]);
-    let mut random = |like: &Tensor| {
-        let values: Vec<f32> = (0..like.numel()).map(|_| stream.normal() as f32).collect();
-        Tensor::from_slice(&values).view(like.size().as_slice()).to_device(subject.device)
-    };
-    let mut v: Vec<Tensor> = subject.network.trainable().iter().map(&mut random).collect();
+    let mut v: Vec<f64> = (0..subject.graph.parameter_count()).map(|_| stream.normal()).collect();
     normalize(&mut v);
     let (mut lambda, mut residual) = (0.0, f64::INFINITY);
     for _ in 0..iterations {
-        let product = hessian_times(subject.network, &batches, &v, subject.stop)?;
+        let (backend, state) = (&mut *subject.backend, subject.state);
+        let product = hessian_times(backend, state, &batches, &v, subject.stop)?;
         lambda = dot(&product, &v);
-        let rest: Vec<Tensor> = product.iter().zip(&v).map(|(h, v)| h - v * lambda).collect();
-        residual = crate::models::norm(&rest) / lambda.abs();
+        let rest: Vec<f64> = product.iter().zip(&v).map(|(h, v)| h - v * lambda).collect();
+        residual = dot(&rest, &rest).sqrt() / lambda.abs();
         v = product;
         normalize(&mut v);
     }
@@ -38,43 +42,66 @@ pub fn measure(subject: &Subject<'_>, iterations: u32, count: usize) -> Result<M
     Ok(Measured { values, ..Measured::default() })
 }
 
-/// Product of the Hessian of the mean loss over `batches` with a direction (Pearlmutter
-/// 1994): the gradient of `<gradient, direction>`. `stop` is asked before every batch.
+/// Product of the Hessian of the mean loss over `batches` with a direction of length 1, all
+/// parameters in a row: the difference of the gradients a little way along it and against it.
+/// `stop` is polled before every batch. The backend is left with the weights of `state`.
 ///
 /// # Errors
-/// If `stop` says so.
+/// If the device fails, or `stop` says so.
 pub fn hessian_times(
-    network: &Network,
-    batches: &[(Tensor, Tensor)],
-    direction: &[Tensor],
+    backend: &mut dyn Backend,
+    state: &State,
+    batches: &[Batch],
+    direction: &[f64],
     stop: &dyn Fn() -> bool,
-) -> Result<Vec<Tensor>, Stopped> {
-    let parameters = network.trainable();
-    let total: i64 = batches.iter().map(|(inputs, _)| inputs.size()[0]).sum();
-    let mut sum: Vec<Tensor> = parameters.iter().map(|p| p.detach().zeros_like()).collect();
-    for (inputs, labels) in batches {
-        if stop() {
-            return Err(Stopped);
-        }
-        let loss = training_loss(&network.forward(inputs, Mode::Eval), labels);
-        let gradients = Tensor::run_backward(&[&loss], &parameters, true, true);
-        let products = gradients.iter().zip(direction).map(|(g, v)| (g * v).sum(Kind::Float));
-        let slope = products.reduce(|a, b| a + b).expect("a network has parameters");
-        let second = Tensor::run_backward(&[&slope], &parameters, false, false);
-        let weight = inputs.size()[0] as f64 / total as f64;
-        for (sum, part) in sum.iter_mut().zip(second) {
-            *sum = tch::no_grad(|| &*sum + part * weight);
+) -> Result<Vec<f64>, Incomplete> {
+    let mut product = vec![0.0; direction.len()];
+    for (step, sign) in [(STEP, 1.0), (-STEP, -1.0)] {
+        backend.set_state(&moved(state, direction, step));
+        let gradient = mean_gradient(backend, batches, stop)?;
+        for (product, gradient) in product.iter_mut().zip(gradient) {
+            *product += sign * gradient / (2.0 * STEP);
         }
     }
-    Ok(sum)
+    backend.set_state(state);
+    Ok(product)
 }
 
-fn dot(a: &[Tensor], b: &[Tensor]) -> f64 {
-    let double = |t: &Tensor| t.to_kind(Kind::Double);
-    a.iter().zip(b).map(|(a, b)| (double(a) * double(b)).sum(Kind::Double).double_value(&[])).sum()
+/// Weights at `state + step * direction`.
+fn moved(state: &State, direction: &[f64], step: f64) -> State {
+    let mut moved = state.clone();
+    for (weight, along) in moved.parameters.iter_mut().flatten().zip(direction) {
+        *weight = (f64::from(*weight) + step * along) as f32;
+    }
+    moved
 }
 
-fn normalize(v: &mut [Tensor]) {
-    let length = crate::models::norm(v).max(f64::MIN_POSITIVE);
-    v.iter_mut().for_each(|part| *part = &*part / length);
+/// Gradient of the mean loss over all batches.
+fn mean_gradient(
+    backend: &mut dyn Backend,
+    batches: &[Batch],
+    stop: &dyn Fn() -> bool,
+) -> Result<Vec<f64>, Incomplete> {
+    let total: usize = batches.iter().map(|batch| batch.labels.len()).sum();
+    let mut mean = vec![0.0; backend.graph().parameter_count()];
+    for batch in batches {
+        if stop() {
+            return Err(Incomplete::Stopped);
+        }
+        let gradient = backend.gradient(batch.examples(), With::Evaluation)?;
+        let weight = batch.labels.len() as f64 / total as f64;
+        for (mean, part) in mean.iter_mut().zip(gradient.iter().flatten()) {
+            *mean += weight * f64::from(*part);
+        }
+    }
+    Ok(mean)
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + a * b)
+}
+
+fn normalize(v: &mut [f64]) {
+    let length = dot(v, v).sqrt().max(f64::MIN_POSITIVE);
+    v.iter_mut().for_each(|part| *part /= length);
 }

@@ -1,6 +1,7 @@
 //! Safetensors files as plain numbers, read without trust: a file may come from anywhere.
 
 use safetensors::tensor::{Dtype, SafeTensors};
+use std::collections::BTreeMap;
 
 /// Weights that do not fit the network they are for, or that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +11,7 @@ pub enum WeightsError {
     #[error("tensor '{0}' is missing")]
     Missing(String),
     #[error("tensor '{name}' has shape {found:?} and type {dtype}, expected {expected:?} F32")]
-    Shape { name: String, found: Vec<usize>, dtype: String, expected: Vec<i64> },
+    Shape { name: String, found: Vec<usize>, dtype: &'static str, expected: Vec<usize> },
     #[error("tensor '{0}' does not belong to this network")]
     Unexpected(String),
 }
@@ -22,15 +23,39 @@ pub enum Values {
     I64(Vec<i64>),
 }
 
+impl Values {
+    /// Name of the type, as safetensors writes it.
+    pub fn dtype(&self) -> &'static str {
+        match self {
+            Values::F32(_) => "F32",
+            Values::I64(_) => "I64",
+        }
+    }
+}
+
 /// One tensor of a file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct FileTensor {
-    pub name: String,
+pub struct Tensor {
     /// Every size is at least 1.
-    pub shape: Vec<i64>,
-    /// As many as the shape says.
+    pub shape: Vec<usize>,
+    /// As many as the shape says, in PyTorch's memory order.
     pub values: Values,
 }
+
+impl Tensor {
+    /// Numbers of a shape.
+    pub fn f32(shape: Vec<usize>, values: Vec<f32>) -> Tensor {
+        Tensor { shape, values: Values::F32(values) }
+    }
+
+    /// Integers of a shape.
+    pub fn i64(shape: Vec<usize>, values: Vec<i64>) -> Tensor {
+        Tensor { shape, values: Values::I64(values) }
+    }
+}
+
+/// Names and tensors, sorted by name.
+pub type NamedTensors = BTreeMap<String, Tensor>;
 
 /// Name of the one metadata entry that files of this program may have.
 pub const METADATA: &str = "bgm";
@@ -39,17 +64,15 @@ pub const METADATA: &str = "bgm";
 ///
 /// # Errors
 /// If the bytes are no safetensors file, hold another type, or a tensor without values.
-pub fn parse(bytes: &[u8]) -> Result<Vec<FileTensor>, WeightsError> {
+pub fn parse(bytes: &[u8]) -> Result<NamedTensors, WeightsError> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
-    let mut tensors = Vec::new();
+    let mut tensors = NamedTensors::new();
     for (name, view) in file.tensors() {
         // No size may be 0, or the others could be anything.
-        let shape: Option<Vec<i64>> =
-            view.shape().iter().map(|&s| i64::try_from(s).ok().filter(|&s| s > 0)).collect();
-        let Some(shape) = shape else {
-            let problem = format!("tensor '{name}' has the shape {:?}", view.shape());
-            return Err(WeightsError::Format(problem));
-        };
+        let shape = view.shape().to_vec();
+        if shape.contains(&0) {
+            return Err(WeightsError::Format(format!("tensor '{name}' has the shape {shape:?}")));
+        }
         let values = match view.dtype() {
             Dtype::F32 => Values::F32(values(view.data(), f32::from_le_bytes)),
             Dtype::I64 => Values::I64(values(view.data(), i64::from_le_bytes)),
@@ -57,7 +80,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<FileTensor>, WeightsError> {
                 return Err(WeightsError::Format(format!("tensor '{name}' has type {other:?}")));
             }
         };
-        tensors.push(FileTensor { name, shape, values });
+        tensors.insert(name, Tensor { shape, values });
     }
     Ok(tensors)
 }

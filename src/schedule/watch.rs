@@ -5,7 +5,7 @@ use crate::models::weights::{self, NamedTensors};
 use crate::spec::Key;
 use crate::store::StoreError;
 use crate::store::lock::LockGuard;
-use crate::train::{Observer, Place, TrainError};
+use crate::train::{EpochPosition, Observer, TrainError};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ pub fn saving<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, Trai
 }
 
 impl Observer for Watch<'_> {
-    fn step(&mut self, at: Place, state: &dyn Fn() -> Vec<u8>) -> Result<(), TrainError> {
+    fn step(&mut self, at: EpochPosition, state: &dyn Fn() -> Vec<u8>) -> Result<(), TrainError> {
         self.check_lock()?;
         let interrupted = self.interrupted();
         // Before its first batch, an epoch has nothing that the last one did not save.
@@ -82,7 +82,7 @@ impl Observer for Watch<'_> {
             self.save(state)?;
         }
         (self.context.progress)(epoch, most);
-        let at = Place { epoch: epoch + 1, batches: 0, of: 0 };
+        let at = EpochPosition { epoch: epoch + 1, batches: 0, total_batches: 0 };
         if interrupted { Err(TrainError::Interrupted(at)) } else { Ok(()) }
     }
 

@@ -3,18 +3,20 @@
 use super::watch::{Watch, saving};
 use crate::data::Catalog;
 use crate::experiments::{KeyMaker, PlanError};
+use crate::backend::Device;
+use crate::experiments::results::Measured;
 use crate::measure::{MeasureError, MeasureSpec, Subject};
+use crate::models::graph::Graph;
 use crate::models::weights::{self, NamedTensors};
 use crate::spec::{Key, RunSpec, TRAINING_SEMANTICS};
 use crate::store::lock::{LockGuard, Silence};
 use crate::store::{Environment, Finished, Lookup, Store, StoreError, StoredRun};
-use crate::torch;
 use crate::train::checkpoint::Progress;
-use crate::train::{self, Inputs, TrainError, source::Source};
+use crate::train::metrics::Status;
+use crate::train::{self, Incomplete, Inputs, TrainError, source::Source};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tch::Device;
 
 /// How long unsaved work may grow, unless told otherwise, before a checkpoint is written at
 /// the next step.
@@ -52,7 +54,7 @@ pub enum RunError {
 impl From<MeasureError> for RunError {
     fn from(problem: MeasureError) -> Self {
         match problem {
-            MeasureError::Stopped(_) => RunError::Interrupted,
+            MeasureError::Incomplete(Incomplete::Stopped) => RunError::Interrupted,
             problem => RunError::Measure(problem),
         }
     }
@@ -62,9 +64,7 @@ impl From<MeasureError> for RunError {
 pub struct Context<'a> {
     pub store: &'a Store,
     pub catalog: &'a Catalog,
-    pub device: Device,
-    /// Whether steps are replayed as CUDA graphs.
-    pub graphs: bool,
+    pub device: &'a dyn Device,
     /// Commit of the program, for the record.
     pub commit: &'a str,
     /// How long unsaved work may grow before a checkpoint is written; zero: at every step.
@@ -240,12 +240,22 @@ pub fn measure(key: &Key, measures: &[MeasureSpec], context: &Context<'_>) -> Re
             (context.notice)(&problem.to_string());
         }
     }
-    torch::use_precision(stored.spec.precision, context.device).map_err(TrainError::from)?;
-    let source = Source::open(&stored.spec, context.catalog).map_err(TrainError::from)?;
-    let mut network = train::build(&stored.spec, &source, context.device);
-    weights::load_state(&mut network, &stored.weights(None)?).map_err(TrainError::Start)?;
-    let (spec, device) = (&stored.spec, context.device);
-    let kept = spec.train.snapshots.iter().map(|&epoch| Ok((epoch, stored.weights(Some(epoch))?)));
+    let spec = &stored.spec;
+    if stored.metrics.status == Status::Diverged {
+        // Its weights are not numbers; there is nothing to measure.
+        for measurement in missing() {
+            let (id, nothing) = (measurement.id(), Measured::default());
+            context.store.keep_measured(key, &id, &stored.result_hash, &nothing)?;
+        }
+        return Ok(());
+    }
+    let source = Source::open(spec, context.catalog).map_err(TrainError::from)?;
+    let graph = Graph::new(&spec.network, source.signature());
+    let state = weights::state(&graph, &stored.weights(None)?).map_err(TrainError::Start)?;
+    let mut backend = train::open(spec, &graph, &state, context.device)?;
+    // A run that fitted its data early never came to the later ones.
+    let passed = spec.train.snapshots.iter().filter(|&&epoch| epoch <= stored.metrics.epochs);
+    let kept = passed.map(|&epoch| Ok((epoch, stored.weights(Some(epoch))?)));
     let snapshots = kept.collect::<Result<BTreeMap<u32, NamedTensors>, StoreError>>()?;
     for measurement in missing() {
         let counterpart = match measurement.counterpart(spec) {
@@ -255,16 +265,17 @@ pub fn measure(key: &Key, measures: &[MeasureSpec], context: &Context<'_>) -> Re
             }
             None => None,
         };
-        let subject = Subject {
+        let mut subject = Subject {
             spec,
             source: &source,
-            network: &network,
-            device,
+            graph: &graph,
+            state: &state,
+            backend: &mut *backend,
             snapshots: &snapshots,
             counterpart: counterpart.as_ref(),
             stop: &|| INTERRUPTED.load(Ordering::SeqCst),
         };
-        let measured = measurement.measure(&subject)?;
+        let measured = measurement.measure(&mut subject)?;
         context.store.keep_measured(key, &measurement.id(), &stored.result_hash, &measured)?;
     }
     Ok(())
@@ -307,7 +318,6 @@ fn make(
     let inputs = |resume| Inputs {
         catalog: context.catalog,
         device: context.device,
-        graphs: context.graphs,
         parent: parent.as_ref(),
         resume,
         key: key.as_str(),
@@ -323,7 +333,7 @@ fn make(
         outcome => outcome,
     }?;
     let environment = Environment {
-        platform: torch::platform(context.device),
+        platform: context.device.platform(),
         commit: context.commit.to_owned(),
         semantics: TRAINING_SEMANTICS,
         seconds: started.elapsed().as_secs_f64(),
@@ -332,7 +342,7 @@ fn make(
         key,
         spec,
         metrics: &trained.metrics,
-        weights: &weights::state(&trained.network),
+        weights: &trained.weights(),
         snapshots: &watch.snapshots,
         environment: &environment,
     };

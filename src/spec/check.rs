@@ -56,6 +56,12 @@ impl RunSpec {
                     format!("{:?}", parent.network.arch),
                     "must be the network of the run that starts from it",
                 )?;
+                ensure(
+                    parent.numerics == self.numerics,
+                    "start.run.numerics",
+                    &parent.numerics,
+                    "must be the numerics of the run that starts from it",
+                )?;
                 parent
                     .check()
                     .map_err(|e| SpecError { field: format!("start.run.{}", e.field), ..e })

@@ -9,7 +9,7 @@ use std::str::FromStr;
 /// The meaning of a run. Bump it by hand whenever the same spec would train differently:
 /// every stored run is then another run. A test over golden first-step losses and golden
 /// keys fails if one changes without the other.
-pub const TRAINING_SEMANTICS: u32 = 2;
+pub const TRAINING_SEMANTICS: u32 = 3;
 
 /// The name of a run: a SHA-256 in hexadecimal.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -88,18 +88,17 @@ pub fn canonical_text(spec: &RunSpec, parent: Option<&Key>) -> String {
         network: &'a super::NetworkSpec,
         start: serde_json::Value,
         train: &'a super::TrainSpec,
+        precision: super::Precision,
+        numerics: &'a super::Numerics,
     }
-    let start = match &spec.start {
+    // Without `..`, so that no new field can be forgotten.
+    let RunSpec { seed, data, network, start, train, precision, numerics } = spec;
+    let start = match start {
         Start::Random { scale } => serde_json::json!({ "random": { "scale": scale } }),
         Start::Run(_) => serde_json::json!({ "run": parent.map(Key::as_str) }),
     };
-    let canonical = Canonical {
-        seed: spec.seed,
-        data: &spec.data,
-        network: &spec.network,
-        start,
-        train: &spec.train,
-    };
+    let (seed, precision) = (*seed, *precision);
+    let canonical = Canonical { seed, data, network, start, train, precision, numerics };
     serde_json::to_string(&canonical).expect("a spec of plain numbers and names is valid JSON")
 }
 

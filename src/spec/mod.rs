@@ -6,14 +6,15 @@
 
 mod check;
 mod key;
+mod numerics;
 
 pub use check::SpecError;
 pub(crate) use key::hex;
 pub use key::{Key, TRAINING_SEMANTICS, canonical_text};
+pub use numerics::{Numerics, Precision};
 
 use crate::augment::AugmentSpec;
 use crate::corrupt::CorruptionSpec;
-use crate::torch::Precision;
 use serde::{Deserialize, Serialize};
 
 /// One run: everything that decides its bits on a given kind of machine.
@@ -29,6 +30,9 @@ pub struct RunSpec {
     /// How products are rounded on a GPU; a CPU has `strict` alone.
     #[serde(default)]
     pub precision: Precision,
+    /// Which arithmetic computes the run.
+    #[serde(default)]
+    pub numerics: Numerics,
 }
 
 impl RunSpec {
@@ -39,6 +43,15 @@ impl RunSpec {
             random => random.clone(),
         };
         RunSpec { seed, start, ..self.clone() }
+    }
+
+    /// The same run, and those before it, with other numerics.
+    pub fn with_numerics(&self, numerics: &Numerics) -> RunSpec {
+        let start = match &self.start {
+            Start::Run(parent) => Start::Run(Box::new(parent.with_numerics(numerics))),
+            random => random.clone(),
+        };
+        RunSpec { numerics: numerics.clone(), start, ..self.clone() }
     }
 
     /// The run whose final weights this one starts from.

@@ -281,14 +281,14 @@ fn conflict(here: &StoredRun, there: &StoredRun) -> String {
         let made = &run.environment;
         let commit = if made.commit.is_empty() { "unknown" } else { &made.commit };
         format!(
-            "  {}\n    result {}\n    made on {}, libtorch {}, by commit {commit}",
+            "  {}\n    result {}\n    made on {}, {}, by commit {commit}",
             run.folder.display(),
             run.result_hash,
             made.platform.device,
-            made.platform.libtorch,
+            made.platform.numerics,
         )
     };
-    let why = if here.environment.platform == there.environment.platform {
+    let why = if here.environment.platform.agrees(&there.environment.platform) {
         "The platform is the same, so the results should be (determinism level D1): one of the \
          commits changed what a run computes, or one of the machines is at fault. `bgm run` into \
          a store of its own shows which."

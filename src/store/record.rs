@@ -4,7 +4,7 @@
 use super::paths;
 use crate::experiments::results::Measured;
 use crate::spec::{Key, TRAINING_SEMANTICS, hex};
-use crate::torch::Platform;
+use crate::backend::Platform;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};

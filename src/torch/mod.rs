@@ -1,11 +1,19 @@
-//! The one place that touches libtorch's global state, and the only `unsafe` code.
+//! Libtorch, on GPUs and as a second implementation on CPUs. The one room that knows it.
 
+mod backend;
 mod ffi;
-mod platform;
+mod layers;
+pub mod network;
+pub mod optim;
+pub mod replay;
+mod resident;
 
+pub use backend::{TorchBackend, TorchDevice, step};
 pub use ffi::{AdamMoments, Graph, adam_step, sgd_step};
-pub use platform::{Platform, Precision};
+pub use layers::Mode;
 
+use crate::backend::Platform;
+use crate::spec::{Numerics, Precision};
 use std::path::Path;
 use std::sync::OnceLock;
 use tch::Device;
@@ -143,7 +151,11 @@ pub fn platform(device: Device) -> Platform {
             .unwrap_or_else(|problem| format!("GPU {index}, whose model is unknown: {problem}")),
         _ => cpu_model(),
     };
-    Platform { libtorch: LIBTORCH_VERSION.to_owned(), device: model }
+    let numerics = match device {
+        Device::Cuda(_) => Numerics::libtorch_cuda(LIBTORCH_VERSION, &model),
+        _ => Numerics::libtorch_cpu(LIBTORCH_VERSION),
+    };
+    Platform { numerics, device: model }
 }
 
 /// Bytes of memory of a GPU; `None` for a CPU, or if the driver does not say.
@@ -158,17 +170,7 @@ pub fn gpu_memory(device: Device) -> Option<u64> {
 pub const LIBTORCH_VERSION: &str = "2.11.0";
 
 fn cpu_model() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let get = |name: &str| field(&info, name).unwrap_or_else(|| "?".to_owned());
-    format!(
-        "{} ({}, family {}, model {}, stepping {}, {})",
-        get("model name"),
-        get("vendor_id"),
-        get("cpu family"),
-        get("model\t"),
-        get("stepping"),
-        ffi::cpu_capability()
-    )
+    format!("{}, {}", crate::backend::processor(), ffi::cpu_capability())
 }
 
 /// Value of the first line of `text` that starts with `name`, after its colon.

@@ -2,14 +2,15 @@
 
 use super::metrics::Evaluation;
 use super::schedule::ScheduleState;
-use crate::models::weights::{self, NamedTensors, WeightsError};
-use crate::models::{Network, weights::load_state};
-use crate::optim::OptimizerState;
+use crate::backend::{Backend, OptimizerState, Totals};
+use crate::models::graph::Graph;
+use crate::models::tensors::Values;
+use crate::models::weights::{self, NamedTensors, Tensor, WeightsError};
 use serde::{Deserialize, Serialize};
 
 /// Raised whenever what a checkpoint holds, or what it means, changes: a run with a
 /// checkpoint of another version is trained from its start.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What is not a tensor. Random streams have no state: they are named by what they are for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,18 @@ pub struct Position {
     pub loss_bits: u64,
     /// Examples among them whose label was predicted.
     pub correct: i64,
+}
+
+impl Position {
+    /// Where a pass is after `batches`, with all bits of its sums.
+    pub fn new(batches: u64, totals: Totals) -> Position {
+        Position { batches, loss_bits: totals.loss.to_bits(), correct: totals.correct }
+    }
+
+    /// The sums of a pass that was broken off here.
+    pub fn totals(self) -> Totals {
+        Totals { loss: f64::from_bits(self.loss_bits), correct: self.correct }
+    }
 }
 
 impl Progress {
@@ -80,33 +93,76 @@ impl Progress {
     }
 }
 
-/// Serializes network, optimizer and progress as one safetensors file.
-pub fn save(network: &Network, optimizer: &OptimizerState, progress: &Progress) -> Vec<u8> {
-    let weights = weights::state(network).into_iter().map(|(n, t)| (format!("weights/{n}"), t));
-    let state = optimizer.state().into_iter().map(|(n, t)| (format!("optimizer/{n}"), t));
-    let tensors: NamedTensors = weights.chain(state).collect();
+const WEIGHTS: &str = "weights/";
+const FIRST: &str = "optimizer/first/";
+const SECOND: &str = "optimizer/second/";
+const STEPS: &str = "optimizer/steps";
+
+/// Serializes network, update rule and progress as one safetensors file.
+pub fn save(backend: &dyn Backend, progress: &Progress) -> Vec<u8> {
+    let graph = backend.graph();
+    let named = weights::named(graph, &backend.state());
+    let mut tensors: NamedTensors =
+        named.into_iter().map(|(name, tensor)| (format!("{WEIGHTS}{name}"), tensor)).collect();
+    let OptimizerState { first, second, steps } = backend.optimizer_state();
+    for (prefix, side) in [(FIRST, first), (SECOND, second)] {
+        for (parameter, values) in graph.parameters.iter().zip(side) {
+            let tensor = Tensor::f32(parameter.shape.clone(), values);
+            tensors.insert(format!("{prefix}{}", parameter.name), tensor);
+        }
+    }
+    tensors.insert(STEPS.to_owned(), Tensor::i64(Vec::new(), vec![steps]));
     let progress = serde_json::to_string(progress).expect("progress holds numbers and names");
     weights::to_bytes(&tensors, Some(progress))
 }
 
-/// Restores what [`save`] wrote.
+/// Restores what [`save`] wrote to a backend whose update rule is at its beginning.
 ///
 /// # Errors
-/// If the bytes are damaged, of another version, or belong to another network.
-pub fn restore(
-    bytes: &[u8],
-    network: &mut Network,
-    optimizer: &mut OptimizerState,
-) -> Result<Progress, WeightsError> {
+/// If the bytes are damaged, of another version, or belong to another network or rule.
+pub fn restore(bytes: &[u8], backend: &mut dyn Backend) -> Result<Progress, WeightsError> {
     let progress = Progress::read(bytes)?;
     let tensors = weights::from_bytes(bytes)?;
     let below = |prefix: &str| -> NamedTensors {
-        let part = |(n, t): (&String, &tch::Tensor)| {
-            n.strip_prefix(prefix).map(|name| (name.to_owned(), t.shallow_clone()))
+        let part = |(name, tensor): (&String, &Tensor)| {
+            name.strip_prefix(prefix).map(|name| (name.to_owned(), tensor.clone()))
         };
         tensors.iter().filter_map(part).collect()
     };
-    load_state(network, &below("weights/"))?;
-    optimizer.load(&below("optimizer/"))?;
+    let graph = backend.graph();
+    let state = weights::state(graph, &below(WEIGHTS))?;
+    let beginning = backend.optimizer_state();
+    let side = |prefix: &str, like: &[Vec<f32>]| {
+        if like.is_empty() { Ok(Vec::new()) } else { moments(graph, &below(prefix), prefix) }
+    };
+    let first = side(FIRST, &beginning.first)?;
+    let second = side(SECOND, &beginning.second)?;
+    let steps = match tensors.get(STEPS).map(|tensor| &tensor.values) {
+        Some(Values::I64(values)) if values.len() == 1 => values[0],
+        _ => return Err(WeightsError::Missing(STEPS.to_owned())),
+    };
+    backend.set_state(&state);
+    backend.set_optimizer_state(&OptimizerState { first, second, steps });
     Ok(progress)
+}
+
+/// One list of numbers a parameter.
+fn moments(
+    graph: &Graph,
+    named: &NamedTensors,
+    prefix: &str,
+) -> Result<Vec<Vec<f32>>, WeightsError> {
+    let find = |parameter: &crate::models::graph::Parameter| {
+        let name = format!("{prefix}{}", parameter.name);
+        match named.get(&parameter.name) {
+            Some(Tensor { shape, values: Values::F32(values) }) if *shape == parameter.shape => {
+                Ok(values.clone())
+            }
+            Some(_) => {
+                Err(WeightsError::Format(format!("tensor '{name}' has another shape or type")))
+            }
+            None => Err(WeightsError::Missing(name)),
+        }
+    };
+    graph.parameters.iter().map(find).collect()
 }

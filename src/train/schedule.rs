@@ -30,9 +30,9 @@ impl ScheduleState {
             Schedule::MultiStep { milestones, gamma } => {
                 let late = u32::from(planted::schedule_one_epoch_late());
                 let passed = milestones.iter().filter(|&&m| epoch > m + late).count();
-                base * gamma.powi(passed as i32)
+                repeated(base, *gamma, passed as u32)
             }
-            Schedule::Plateau { factor, .. } => base * factor.powi(self.drops as i32),
+            Schedule::Plateau { factor, .. } => repeated(base, *factor, self.drops),
         }
     }
 
@@ -50,6 +50,11 @@ impl ScheduleState {
             self.stale = 0;
         }
     }
+}
+
+/// `base` multiplied by `factor` this many times, one rounding each.
+fn repeated(base: f64, factor: f64, times: u32) -> f64 {
+    (0..times).fold(base, |rate, _| rate * factor)
 }
 
 /// Learning rate of an epoch where it does not depend on the course of training: not on a

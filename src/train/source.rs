@@ -6,13 +6,13 @@ use crate::corrupt::{self, CorruptionSpec, ImageShape};
 use crate::data::normalize::Normalization;
 use crate::data::toy::Points;
 use crate::data::{Catalog, DataError, ImageSet, RunImages, toy};
-use crate::models::Signature;
+use crate::backend::Examples;
+use crate::models::graph::{Shape, Signature};
 use crate::planted;
 use crate::rng::{Purpose, Stream};
 use crate::spec::{DataSpec, RunSpec};
-use tch::{Device, Tensor};
 
-/// Inputs and labels of some examples, before they become tensors.
+/// Inputs and labels of some examples.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Inputs in channels-last order, `[batch, height, width, channels]` flattened.
@@ -22,14 +22,9 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Inputs as a channels-last tensor `[batch, channels, height, width]` and labels `[batch]`.
-    pub fn tensors(&self, signature: Signature, device: Device) -> (Tensor, Tensor) {
-        let [channels, height, width] = signature.input;
-        let inputs = Tensor::from_slice(&self.inputs)
-            .view([-1, height, width, channels])
-            .permute([0, 3, 1, 2])
-            .to_device(device);
-        (inputs, Tensor::from_slice(&self.labels).to_device(device))
+    /// As a device takes them.
+    pub fn examples(&self) -> Examples<'_> {
+        Examples { inputs: &self.inputs, labels: &self.labels }
     }
 }
 
@@ -92,12 +87,10 @@ impl Source {
         match &self.kind {
             SourceKind::Images { images, .. } => {
                 let ImageShape { channels, height, width } = images.train.shape;
-                Signature {
-                    input: [channels as i64, height as i64, width as i64],
-                    outputs: i64::from(images.classes),
-                }
+                let input = Shape::new(channels, height, width);
+                Signature { input, outputs: images.classes as usize }
             }
-            SourceKind::Toy { .. } => Signature { input: [2, 1, 1], outputs: 1 },
+            SourceKind::Toy { .. } => Signature { input: Shape::new(2, 1, 1), outputs: 1 },
         }
     }
 
@@ -145,11 +138,23 @@ impl Source {
     /// `e % R` of image `e / R`.
     pub fn batch(&self, split: Split, examples: impl Iterator<Item = usize>) -> Batch {
         let mut batch = Batch::default();
+        self.fill_batch(split, examples, &mut batch);
+        batch
+    }
+
+    /// As [`Source::batch`], into a batch that was used before.
+    pub fn fill_batch(
+        &self,
+        split: Split,
+        examples: impl Iterator<Item = usize>,
+        batch: &mut Batch,
+    ) {
+        batch.inputs.clear();
+        batch.labels.clear();
         let mut scratch = Scratch::default();
         for example in examples {
-            self.append(split, example, &mut batch, &mut scratch);
+            self.append(split, example, batch, &mut scratch);
         }
-        batch
     }
 
     fn append(&self, split: Split, example: usize, batch: &mut Batch, scratch: &mut Scratch) {

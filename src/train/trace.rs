@@ -2,62 +2,116 @@
 //! weights, the exact batches after corruption and augmentation, labels, learning rates,
 //! losses, final weights.
 
-use super::schedule::ScheduleState;
-use super::source::{Source, Split};
-use super::{Inputs, TrainError, start, step};
-use crate::models::weights::{self, NamedTensors};
-use crate::optim::OptimizerState;
+use super::{Inputs, Observer, Step, TrainError, train};
+use crate::backend::Totals;
+use crate::models::state::State;
+use crate::models::weights::{self, NamedTensors, Tensor};
 use crate::spec::{RunSpec, TRAINING_SEMANTICS};
-use tch::{Kind, Tensor};
 
-/// Traces the first `steps` steps of a run by the same code that trains it.
+/// Traces the first `steps` steps of a run by the loop that trains it.
 ///
 /// The file holds `initial/<name>` and `final/<name>` (the `state_dict`), `batch/<k>/inputs`
 /// `[batch, channels, height, width]` and `batch/<k>/labels` `[batch]`, `learning_rates` and
 /// `losses` `[steps]`; its metadata the spec as JSON.
 ///
 /// # Errors
-/// If data or weights cannot be read or libtorch fails.
+/// If data or weights cannot be read or the device fails.
 pub fn trace(spec: &RunSpec, inputs: &Inputs<'_>, steps: usize) -> Result<Vec<u8>, TrainError> {
-    let source = Source::open(spec, inputs.catalog)?;
-    let mut network = start(spec, &source, inputs.parent, inputs.device)?;
-    let mut optimizer = OptimizerState::new(&spec.train.optimizer, &network);
-    let mut tensors = NamedTensors::new();
-    let under = |place: &'static str, state: NamedTensors| {
-        state.into_iter().map(move |(name, tensor)| (format!("{place}/{name}"), tensor))
+    let mut tracer = Tracer {
+        steps,
+        tensors: NamedTensors::new(),
+        rates: Vec::new(),
+        losses: Vec::new(),
+        before: Totals::default(),
+        last: None,
     };
-    tensors.extend(under("initial", weights::state(&network)));
-    let (mut rates, mut losses) = (Vec::new(), Vec::new());
-    let mut schedule = ScheduleState::new();
-    let train = &spec.train;
-    'epochs: for epoch in 1..=train.stop.max_epochs() {
-        let rate = schedule.rate(&train.schedule, train.learning_rate, epoch);
-        let split = Split::Train { epoch: u64::from(epoch) };
-        let (mut sum, order) = (0.0, source.order(u64::from(epoch)));
-        for examples in order.chunks(train.batch_size as usize) {
-            if losses.len() == steps {
-                break 'epochs;
-            }
-            let batch = source.batch(split, examples.iter().map(|&e| e as usize));
-            let (x, y) = batch.tensors(source.signature(), inputs.device);
-            let (_, loss) = step(&mut network, &mut optimizer, (&x, &y), rate)?;
-            let loss = loss.to_kind(Kind::Float).double_value(&[]);
-            let place = format!("batch/{}", losses.len());
-            tensors.insert(format!("{place}/inputs"), x);
-            tensors.insert(format!("{place}/labels"), y);
-            rates.push(rate as f32);
-            losses.push(loss as f32);
-            // The toy's loss is a sum over the batch, the images' a mean.
-            let examples = examples.len() as f64;
-            sum += if source.signature().outputs == 1 { loss } else { loss * examples };
-        }
-        schedule.observe(&train.schedule, sum / order.len() as f64);
+    match train(spec, inputs, &mut tracer) {
+        // How the tracer ends a run that is longer than the trace.
+        Err(TrainError::Interrupted(_)) | Ok(_) => {}
+        Err(problem) => return Err(problem),
     }
-    tensors.extend(under("final", weights::state(&network)));
-    tensors.insert("learning_rates".to_owned(), Tensor::from_slice(&rates));
-    tensors.insert("losses".to_owned(), Tensor::from_slice(&losses));
+    let Tracer { mut tensors, rates, losses, last, .. } = tracer;
+    tensors.extend(last.unwrap_or_default());
+    tensors.insert("learning_rates".to_owned(), Tensor::f32(vec![rates.len()], rates));
+    tensors.insert("losses".to_owned(), Tensor::f32(vec![losses.len()], losses));
     let metadata = serde_json::json!({
         "format": 1, "key": inputs.key, "spec": spec, "semantics": TRAINING_SEMANTICS,
     });
     Ok(weights::to_bytes(&tensors, Some(metadata.to_string())))
+}
+
+/// Writes down each step.
+struct Tracer {
+    steps: usize,
+    tensors: NamedTensors,
+    rates: Vec<f32>,
+    losses: Vec<f32>,
+    /// Before the step at hand.
+    before: Totals,
+    /// `final/<name>` after the step before.
+    last: Option<NamedTensors>,
+}
+
+fn under(place: &str, named: NamedTensors) -> NamedTensors {
+    named.into_iter().map(|(name, tensor)| (format!("{place}/{name}"), tensor)).collect()
+}
+
+impl Observer for Tracer {
+    fn begins(&mut self, graph: &crate::models::graph::Graph, state: &State) {
+        self.tensors.extend(under("initial", weights::named(graph, state)));
+    }
+
+    fn trained(&mut self, step: &Step<'_>) -> Result<(), TrainError> {
+        let place = format!("batch/{}", self.losses.len());
+        let totals = step.backend.totals();
+        if step.at.batches == 1 {
+            self.before = Totals::default();
+        }
+        let batch = step.batch();
+        let examples = batch.labels.len();
+        let signature = step.backend.graph().signature;
+        // The toy's loss is a sum over the batch, the images' a mean.
+        let of = if signature.outputs == 1 { 1.0 } else { examples as f64 };
+        self.losses.push(((totals.loss - self.before.loss) / of) as f32);
+        self.before = totals;
+        self.rates.push(step.rate as f32);
+        let shape = signature.input;
+        let (channels, pixels) = (shape.channels, shape.pixels());
+        // From channels-last to PyTorch's order.
+        let inputs = batch.inputs.chunks_exact(shape.values()).flat_map(|image| {
+            (0..channels).flat_map(move |c| (0..pixels).map(move |p| image[p * channels + c]))
+        });
+        let size = vec![examples, channels, shape.height, shape.width];
+        self.tensors.insert(format!("{place}/inputs"), Tensor::f32(size, inputs.collect()));
+        self.tensors.insert(format!("{place}/labels"), Tensor::i64(vec![examples], batch.labels));
+        if self.losses.len() < self.steps {
+            return Ok(());
+        }
+        self.end(step.backend);
+        Err(TrainError::Interrupted(step.at))
+    }
+
+    fn epoch(
+        &mut self,
+        _: u32,
+        _: u32,
+        _: &dyn Fn() -> Vec<u8>,
+    ) -> Result<(), TrainError> {
+        Ok(())
+    }
+
+    fn snapshot(&mut self, _: u32, _: NamedTensors) -> Result<(), TrainError> {
+        Ok(())
+    }
+
+    fn ends(&mut self, backend: &dyn crate::backend::Backend) {
+        self.end(backend);
+    }
+}
+
+impl Tracer {
+    fn end(&mut self, backend: &dyn crate::backend::Backend) {
+        let named = weights::named(backend.graph(), &backend.state());
+        self.last = Some(under("final", named));
+    }
 }

@@ -4,7 +4,7 @@ use super::claims::{Claims, FEWEST_SEEDS};
 use super::reference::{BlessedVerdict, Reference, ReferenceValue};
 use crate::experiments::results::ExperimentResult;
 use crate::spec::TRAINING_SEMANTICS;
-use crate::torch::Platform;
+use crate::backend::Platform;
 use std::collections::BTreeMap;
 
 /// Results that cannot be blessed.

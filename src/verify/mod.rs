@@ -11,7 +11,7 @@ pub mod regression;
 pub mod stats;
 
 use crate::experiments::results::ExperimentResult;
-use crate::torch::Platform;
+use crate::backend::Platform;
 use claims::Claims;
 use outcome::{RegressionStatus, Verdict, Verification};
 use reference::Reference;

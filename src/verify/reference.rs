@@ -4,7 +4,7 @@
 use super::claims::{Claim, Claims};
 use super::outcome::{ClaimOutcome, Verdict, Verification};
 use super::stats;
-use crate::torch::Platform;
+use crate::backend::Platform;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

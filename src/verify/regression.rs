@@ -29,7 +29,7 @@ pub fn compare(case: &Case<'_>, reference: &Reference) -> Vec<RegressionOutcome>
     let comparisons = numbers.iter().filter(|n| n.reference(reference).is_some()).count();
     // Bits are promised on the reference's platform, for what a run meant then.
     let same_platform =
-        reference.platform == *case.platform && reference.semantics == TRAINING_SEMANTICS;
+        reference.platform.agrees(case.platform) && reference.semantics == TRAINING_SEMANTICS;
     let compared = numbers.iter().map(|n| n.compare(reference, same_platform, comparisons.max(1)));
     let is_lost = |blessed: &&ReferenceValue| {
         case.includes(&blessed.experiment)

@@ -5,10 +5,10 @@
 //! A recording holds addresses and constants: it serves one batch size and one learning rate,
 //! and reads its batch from tensors of its own.
 
-use super::step;
-use crate::models::Network;
-use crate::optim::OptimizerState;
-use crate::torch::{Graph, TorchError};
+use super::backend::step;
+use super::network::Network;
+use super::optim::UpdateRule;
+use super::{Graph, TorchError};
 use tch::{Device, Tensor};
 
 /// Steps of a batch size that are made plainly before one is recorded: libraries choose
@@ -75,6 +75,12 @@ impl<R: Recorder> Stepper<R> {
         Stepper { device: Some(device), ..Stepper::plain() }
     }
 
+    /// Forgets the recordings, whose tensors are no longer those of the rule.
+    pub fn forget(&mut self) {
+        self.recorded.clear();
+        self.seen.clear();
+    }
+
     /// As [`step`]; the logits and the loss may be overwritten by the next one.
     ///
     /// # Errors
@@ -82,17 +88,17 @@ impl<R: Recorder> Stepper<R> {
     pub fn step(
         &mut self,
         network: &mut Network,
-        optimizer: &mut OptimizerState,
+        rule: &mut UpdateRule,
         batch: (&Tensor, &Tensor),
         rate: f64,
     ) -> Result<(Tensor, Tensor), TorchError> {
         let Some(device) = self.device else {
-            return step(network, optimizer, batch, rate);
+            return step(network, rule, batch, rate);
         };
         let (inputs, labels) = batch;
         let size = labels.size()[0];
         if self.is_warming_up(size) {
-            return step(network, optimizer, batch, rate);
+            return step(network, rule, batch, rate);
         }
         if rate.to_bits() != self.rate.to_bits() {
             self.recorded.clear();
@@ -109,7 +115,7 @@ impl<R: Recorder> Stepper<R> {
             }
         };
         let tracked = network.batches_tracked + 1;
-        let outputs = self.recorded[place].run(batch, |own| step(network, optimizer, own, rate))?;
+        let outputs = self.recorded[place].run(batch, |own| step(network, rule, own, rate))?;
         // Counted on the host, which a replay does not reach.
         network.batches_tracked = tracked;
         Ok(outputs)
@@ -138,9 +144,7 @@ impl<R: Recorder> Recorded<R> {
         x.copy_(inputs);
         y.copy_(labels);
         recorder.run(&mut || {
-            let (logits, loss) = step((x, y))?;
-            // Only the values are kept: the graph of autograd would hold every activation.
-            *outputs = Some((logits.detach(), loss.detach()));
+            *outputs = Some(step((x, y))?);
             Ok(())
         })?;
         let (logits, loss) = outputs
@@ -153,8 +157,8 @@ impl<R: Recorder> Recorded<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::weights;
-    use crate::models::{InitialWeights, Signature};
+    use crate::models::graph::{self, Shape, Signature};
+    use crate::models::state::{InitialWeights, State};
     use crate::spec::{Arch, NetworkSpec, Optimizer};
     use std::cell::Cell;
     use tch::Kind;
@@ -184,14 +188,16 @@ mod tests {
 
     fn network() -> Network {
         let spec = NetworkSpec { arch: Arch::Resnet18, width: 4, batch_norm: true };
-        let signature = Signature { input: [1, 8, 8], outputs: 10 };
-        Network::new(&spec, signature, InitialWeights { seed: 3, scale: 1.0 }, Device::Cpu)
+        let signature = Signature { input: Shape::new(1, 8, 8), outputs: 10 };
+        let graph = graph::Graph::new(&spec, signature);
+        let state = State::random(&graph, InitialWeights { seed: 3, scale: 1.0 });
+        Network::new(&graph, &state, Device::Cpu)
     }
 
     /// Batches of 8, 8, 8 and 3 examples for six epochs, the rate lower from the fourth on.
-    fn train(mut stepper: Stepper<Again>, rule: &Optimizer) -> (Vec<f32>, Vec<u8>) {
+    fn train(mut stepper: Stepper<Again>, rule: &Optimizer) -> (Vec<f32>, State) {
         let mut network = network();
-        let mut optimizer = OptimizerState::new(rule, &network);
+        let mut rule = UpdateRule::new(rule, &network);
         let mut losses = Vec::new();
         for epoch in 0..6 {
             let rate = if epoch < 3 { 0.05 } else { 0.01 };
@@ -202,13 +208,13 @@ mod tests {
                 let x = x.view([size, 1, 8, 8]);
                 let y = (Tensor::arange(size, (Kind::Int64, Device::Cpu)) + epoch).remainder(10);
                 let (logits, loss) =
-                    stepper.step(&mut network, &mut optimizer, (&x, &y), rate).unwrap();
+                    stepper.step(&mut network, &mut rule, (&x, &y), rate).unwrap();
                 assert_eq!(logits.size(), [size, 10]);
                 losses.push(loss.double_value(&[]) as f32);
             }
         }
         assert_eq!(network.batches_tracked, 24);
-        (losses, weights::to_bytes(&weights::state(&network), None))
+        (losses, network.state())
     }
 
     #[test]

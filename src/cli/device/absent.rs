@@ -1,0 +1,24 @@
+//! What a program that was built without libtorch says of its devices.
+
+use crate::backend::Device;
+use crate::cli::Failure;
+
+fn refuse() -> Failure {
+    Failure::Usage(
+        "this program was built without libtorch, which GPUs and --engine libtorch need: build it \
+         with `make TORCH=yes`, or use --engine portable --device cpu"
+            .to_owned(),
+    )
+}
+
+pub fn names(_device: &str) -> Result<Vec<String>, Failure> {
+    Err(refuse())
+}
+
+pub fn open(_name: &str, _graphs: bool) -> Result<Box<dyn Device>, Failure> {
+    Err(refuse())
+}
+
+pub fn memory(_name: &str) -> Option<u64> {
+    None
+}

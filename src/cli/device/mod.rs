@@ -1,0 +1,157 @@
+//! Which engine and which devices a command computes on.
+
+#[cfg(not(feature = "torch"))]
+#[path = "absent.rs"]
+mod libtorch;
+#[cfg(feature = "torch")]
+mod libtorch;
+
+use super::Failure;
+use super::args::{EngineName, Global};
+use crate::backend::Device;
+use crate::engine::{EngineDevice, Options, Simd};
+use crate::experiments::Profile;
+use crate::spec::Numerics;
+use std::collections::BTreeSet;
+
+/// What stands for every GPU of the machine.
+pub const ALL_GPUS: &str = "cuda:all";
+
+/// One device, as children are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub engine: EngineName,
+    /// `cpu` or `cuda:N`.
+    pub name: String,
+}
+
+impl Place {
+    /// Whether it is a GPU.
+    pub fn is_gpu(&self) -> bool {
+        self.name != "cpu"
+    }
+
+    /// Bytes of a GPU's memory, if it is one and says so.
+    pub fn memory(&self) -> Option<u64> {
+        libtorch::memory(&self.name)
+    }
+
+    /// The device, with `threads` of this process where the engine computes.
+    ///
+    /// # Errors
+    /// If it is absent, or `BGM_SIMD` asks for instructions that it has not.
+    pub fn open(&self, global: &Global) -> Result<Box<dyn Device>, Failure> {
+        if global.cuda_graphs && !self.is_gpu() {
+            return Err(Failure::Usage(format!(
+                "--cuda-graphs: only a GPU has them, and --device {} is none here; leave the \
+                 option out",
+                global.device
+            )));
+        }
+        match self.engine {
+            EngineName::Portable => {
+                let threads = global.threads.unwrap_or(1);
+                if threads == 0 {
+                    let problem = "--threads 0: there must be at least one".to_owned();
+                    return Err(Failure::Usage(problem));
+                }
+                Ok(Box::new(EngineDevice(Options { simd: simd()?, threads })))
+            }
+            EngineName::Libtorch => libtorch::open(&self.name, global.cuda_graphs),
+        }
+    }
+}
+
+/// The instructions that `BGM_SIMD` names, or the best that the processor has.
+fn simd() -> Result<Simd, Failure> {
+    match std::env::var("BGM_SIMD") {
+        Err(_) => Ok(Simd::best()),
+        Ok(name) => {
+            Simd::named(&name).map_err(|problem| Failure::Usage(format!("BGM_SIMD: {problem}")))
+        }
+    }
+}
+
+/// The devices of the command line; at least one.
+///
+/// # Errors
+/// If one is unknown, absent, or does not go with the engine.
+pub fn places(global: &Global) -> Result<Vec<Place>, Failure> {
+    let engine = match (global.engine, global.device.as_str()) {
+        (Some(engine), _) => engine,
+        (None, "cpu") => EngineName::Portable,
+        (None, "auto") if !wants_gpu(global) => EngineName::Portable,
+        (None, _) => EngineName::Libtorch,
+    };
+    let names = match (engine, global.device.as_str()) {
+        (EngineName::Portable, "auto" | "cpu") => vec!["cpu".to_owned()],
+        (EngineName::Portable, device) => {
+            return Err(Failure::Usage(format!(
+                "--engine portable computes on CPUs, not on '{device}': leave one of the two \
+                 options out"
+            )));
+        }
+        (EngineName::Libtorch, "auto") if wants_gpu(global) => {
+            libtorch::names("cuda:0").map_err(|problem| {
+                Failure::Environment(format!(
+                    "the profile '{}' is made for a GPU: {problem}; --device cpu runs it on this \
+                     processor all the same",
+                    global.profile
+                ))
+            })?
+        }
+        (EngineName::Libtorch, device) => libtorch::names(device)?,
+    };
+    Ok(names.into_iter().map(|name| Place { engine, name }).collect())
+}
+
+/// Whether the profile is declared for GPUs; one that cannot be read is not.
+fn wants_gpu(global: &Global) -> bool {
+    Profile::read(&global.tables, &global.profile).is_ok_and(|profile| profile.gpu)
+}
+
+/// The one device of a run.
+///
+/// # Errors
+/// As [`places`], or if there are several.
+pub fn place(global: &Global) -> Result<Place, Failure> {
+    if global.device == ALL_GPUS {
+        return Err(Failure::Usage(
+            "--device cuda:all spreads runs over all GPUs, and this is about one: use cuda:0, or \
+             `bgm reproduce`"
+                .to_owned(),
+        ));
+    }
+    let places = places(global)?;
+    places.into_iter().next().ok_or_else(|| Failure::Environment("there is no device".to_owned()))
+}
+
+/// The device that runs are compared with: the first of several.
+///
+/// # Errors
+/// As [`places`].
+pub fn first(global: &Global) -> Result<Box<dyn Device>, Failure> {
+    match places(global)?.first() {
+        Some(place) => place.open(global),
+        None => Err(Failure::Environment("there is no device".to_owned())),
+    }
+}
+
+/// Numerics that the keys of planned runs hold.
+///
+/// # Errors
+/// As [`places`], unless `--numerics` says them.
+pub fn numerics(global: &Global) -> Result<Numerics, Failure> {
+    match &global.numerics {
+        Some(numerics) => Ok(numerics.clone()),
+        None => Ok(first(global)?.platform().numerics),
+    }
+}
+
+/// The models of several devices; more than one give different bits.
+///
+/// # Errors
+/// If one cannot be opened.
+pub fn models(global: &Global, places: &[Place]) -> Result<BTreeSet<String>, Failure> {
+    places.iter().map(|place| Ok(place.open(global)?.platform().device)).collect()
+}
