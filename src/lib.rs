@@ -20,6 +20,7 @@ pub mod rng;
 pub mod schedule;
 pub mod spec;
 pub mod store;
+#[cfg(feature = "torch")]
 pub mod torch;
 pub mod train;
 pub mod verify;

@@ -1,5 +1,6 @@
 //! What can be known of CUDA graphs without a GPU. That replayed steps read and write the right
-//! tensors is shown in `src/train/replay.rs`; nothing here was ever run on one.
+//! tensors is shown in `src/torch/replay.rs`; nothing here was ever run on one.
+#![cfg(feature = "torch")]
 
 mod common;
 

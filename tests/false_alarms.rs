@@ -4,12 +4,12 @@
 
 mod common;
 
+use bad_global_minima::backend::Platform;
 use bad_global_minima::data::Catalog;
 use bad_global_minima::experiments::aggregate::{RunRecord, Runs, aggregate};
 use bad_global_minima::experiments::results::{ExperimentResult, Measured};
 use bad_global_minima::experiments::{Plan, Profile, Seeds};
-use bad_global_minima::spec::{Key, RunSpec};
-use bad_global_minima::torch::{self, Platform};
+use bad_global_minima::spec::{Key, Numerics, RunSpec};
 use bad_global_minima::train::{self, Inputs, Unobserved};
 use bad_global_minima::verify::Case;
 use bad_global_minima::verify::bless::{self, Provenance};
@@ -73,8 +73,7 @@ impl Runs for Fresh<'_> {
         let spec = spec.with_seed(self.first_seed + spec.seed);
         let inputs = Inputs {
             catalog: self.catalog,
-            device: tch::Device::Cpu,
-            graphs: false,
+            device: &common::cpu(),
             parent: None,
             resume: None,
             key: "",
@@ -89,12 +88,11 @@ impl Runs for Fresh<'_> {
 }
 
 fn platform(device: &str) -> Platform {
-    Platform { libtorch: "2.11.0".to_owned(), device: device.to_owned() }
+    Platform { numerics: Numerics::libtorch_cpu("2.11.0"), device: device.to_owned() }
 }
 
 #[test]
 fn fresh_seeds_raise_no_more_alarms_than_promised() {
-    torch::initialize().unwrap();
     let place = Workplace::new();
     let tables = place.path("tables");
     copy_folder(&repository().join("paper_tables"), &tables);

@@ -132,7 +132,7 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let mut measured = Measured::default();
     measured.values.insert("norm".to_owned(), 1.25);
     measured.series.insert("grid".to_owned(), vec![0.0, -1.5]);
-    let environment = r#"{"platform":{"libtorch":"2.11.0","device":"cpu"},"commit":"",
+    let environment = r#"{"platform":{"numerics":"portable-1","device":"cpu"},"commit":"",
         "semantics":1,"seconds":2.5}"#;
     let shape = parsers::corrupt::ImageShape { channels: 1, height: 2, width: 2 };
     let stats = ChannelStats { count: 4, sums: vec![8], squares: vec![16] };

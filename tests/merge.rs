@@ -3,12 +3,12 @@
 
 mod common;
 
+use bad_global_minima::backend::Platform;
 use bad_global_minima::experiments::results::Measured;
-use bad_global_minima::spec::Key;
+use bad_global_minima::spec::{Key, Numerics};
 use bad_global_minima::store::lock::Silence;
 use bad_global_minima::store::merge::{MergeError, Options};
 use bad_global_minima::store::{Environment, Finished, Store, paths};
-use bad_global_minima::torch::Platform;
 use common::{Workplace, copy_folder, text, toy_run};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -131,7 +131,8 @@ fn make_differently(root: &Path, key: &Key) {
     std::fs::remove_dir_all(paths::run(root, key)).unwrap();
     let mut metrics = run.metrics.clone();
     metrics.evaluations[0].train_loss += 1e-9;
-    let platform = Platform { libtorch: "2.11.0".to_owned(), device: "Another GPU".to_owned() };
+    let platform =
+        Platform { numerics: Numerics::libtorch_cpu("2.11.0"), device: "Another GPU".to_owned() };
     let environment =
         Environment { platform, commit: "c0ffee".to_owned(), ..run.environment.clone() };
     store

@@ -5,25 +5,29 @@
 mod common;
 
 use bad_global_minima::data::Catalog;
+use bad_global_minima::engine::EngineDevice;
 use bad_global_minima::measure::{AttackMethod, MeasureError, MeasureSpec, Subject, Toward};
+use bad_global_minima::models::graph::Graph;
 use bad_global_minima::models::weights::{self, NamedTensors};
 use bad_global_minima::spec::*;
 use bad_global_minima::store::record;
-use bad_global_minima::torch;
 use bad_global_minima::train::checkpoint::Progress;
 use bad_global_minima::train::source::Source;
-use bad_global_minima::train::{self, Inputs, Observer, Place, TrainError, Trained, Unobserved};
+use bad_global_minima::train::{
+    self, EpochPosition, Incomplete, Inputs, Observer, TrainError, Trained, Unobserved,
+};
 use common::{Workplace, longer_tables, repository, small_chain, text, toy_chain, toy_run};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// Stops training the `left`-th time that it is asked, and keeps the state of that place.
 struct Stops {
     left: Cell<u32>,
-    kept: Option<(Place, Vec<u8>)>,
+    kept: Option<(EpochPosition, Vec<u8>)>,
 }
 
 impl Stops {
@@ -41,7 +45,7 @@ impl Observer for Stops {
         Ok(())
     }
 
-    fn step(&mut self, at: Place, state: &dyn Fn() -> Vec<u8>) -> Result<(), TrainError> {
+    fn step(&mut self, at: EpochPosition, state: &dyn Fn() -> Vec<u8>) -> Result<(), TrainError> {
         if !self.interrupted() {
             return Ok(());
         }
@@ -56,6 +60,8 @@ impl Observer for Stops {
     }
 }
 
+static CPU: LazyLock<EngineDevice> = LazyLock::new(common::cpu);
+
 fn catalog() -> Catalog {
     Catalog::new(repository().join("data"))
 }
@@ -66,17 +72,16 @@ fn inputs<'a>(
     resume: Option<&'a [u8]>,
 ) -> Inputs<'a> {
     let resume = resume.map(|bytes| ("key", bytes));
-    Inputs { catalog, device: tch::Device::Cpu, graphs: false, parent, resume, key: "key" }
+    Inputs { catalog, device: &*CPU, parent, resume, key: "key" }
 }
 
 fn everything(trained: &Trained) -> (Vec<u8>, String) {
     let metrics = serde_json::to_string(&trained.metrics).unwrap();
-    (weights::to_bytes(&weights::state(&trained.network), None), metrics)
+    (weights::to_bytes(&trained.weights(), None), metrics)
 }
 
 /// Interrupts a run every time that it can be, once each, and then again and again.
 fn every_moment(spec: &RunSpec, parent: Option<&NamedTensors>) {
-    torch::initialize().unwrap();
     let catalog = catalog();
     let whole = train::train(spec, &inputs(&catalog, parent, None), &mut Unobserved).unwrap();
     let expected = everything(&whole);
@@ -92,9 +97,12 @@ fn every_moment(spec: &RunSpec, parent: Option<&NamedTensors>) {
         assert!(everything(&resumed) == expected, "interrupted {place}");
         places.push(place);
     }
-    let within = |p: &&Place| p.batches > 0 && p.batches < p.of;
+    let within = |p: &&EpochPosition| p.batches > 0 && p.batches < p.total_batches;
     assert!(places.iter().filter(within).count() >= 3, "{places:?}");
-    assert!(places.iter().any(|p| p.batches == p.of), "no evaluation was interrupted: {places:?}");
+    assert!(
+        places.iter().any(|p| p.batches == p.total_batches),
+        "no evaluation was interrupted: {places:?}"
+    );
     // As on a machine that is wanted for something else every few steps.
     let mut kept: Option<Vec<u8>> = None;
     for call in 0.. {
@@ -113,10 +121,9 @@ fn every_moment(spec: &RunSpec, parent: Option<&NamedTensors>) {
 }
 
 fn trained(spec: &RunSpec) -> NamedTensors {
-    torch::initialize().unwrap();
     let catalog = catalog();
     let trained = train::train(spec, &inputs(&catalog, None, None), &mut Unobserved).unwrap();
-    weights::state(&trained.network)
+    trained.weights()
 }
 
 #[test]
@@ -146,11 +153,12 @@ fn adam_a_plateau_and_memorization_are_the_same_from_every_moment() {
 
 #[test]
 fn every_measurement_can_be_broken_off() {
-    torch::initialize().unwrap();
     let chain = small_chain();
     let parent = trained(chain.parent().unwrap());
     let source = Source::open(&chain, &catalog()).unwrap();
-    let network = train::start(&chain, &source, Some(&parent), tch::Device::Cpu).unwrap();
+    let graph = Graph::new(&chain.network, source.signature());
+    let state = train::start(&chain, &graph, source.seed(), Some(&parent)).unwrap();
+    let mut backend = train::open(&chain, &graph, &state, &*CPU).unwrap();
     let snapshots = BTreeMap::new();
     let pgd = AttackMethod::Pgd { steps: 2 };
     for measure in [
@@ -166,26 +174,30 @@ fn every_measurement_can_be_broken_off() {
             asked.set(asked.get() + 1);
             asked.get() > stop_at.get()
         };
-        let subject = Subject {
+        let mut subject = Subject {
             spec: &chain,
             source: &source,
-            network: &network,
-            device: tch::Device::Cpu,
+            graph: &graph,
+            state: &state,
+            backend: &mut *backend,
             snapshots: &snapshots,
             counterpart: Some(&parent),
             stop: &stop,
         };
-        let whole = measure.measure(&subject).unwrap();
+        let whole = measure.measure(&mut subject).unwrap();
         let times = asked.get();
         assert!(times > 1, "{measure:?} asks {times} times");
         for moment in [0, times - 1] {
             asked.set(0);
             stop_at.set(moment);
-            let stopped = measure.measure(&subject);
-            assert!(matches!(stopped, Err(MeasureError::Stopped(_))), "{measure:?}: {stopped:?}");
+            let stopped = measure.measure(&mut subject);
+            assert!(
+                matches!(stopped, Err(MeasureError::Incomplete(Incomplete::Stopped))),
+                "{measure:?}: {stopped:?}"
+            );
         }
         stop_at.set(u32::MAX);
-        assert_eq!(measure.measure(&subject).unwrap(), whole);
+        assert_eq!(measure.measure(&mut subject).unwrap(), whole);
     }
 }
 
@@ -299,7 +311,7 @@ fn signals_in_the_middle_of_an_epoch_lose_nothing() {
         assert_eq!(files(&place, ".lock"), Vec::<PathBuf>::new(), "a lock is left behind");
         // What it says of where it was is where the next call goes on.
         let (epoch, batches) = now().expect("a checkpoint");
-        let place = Place { epoch: epoch + 1, batches, of: 200 };
+        let place = EpochPosition { epoch: epoch + 1, batches, of: 200 };
         let says = format!("bgm: interrupted {place}; the next call goes on from there");
         assert!(said.contains(&says), "'{says}' is not in: {said}");
         last = Some((epoch, batches));

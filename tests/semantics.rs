@@ -7,7 +7,6 @@ mod common;
 use bad_global_minima::data::Catalog;
 use bad_global_minima::models::weights;
 use bad_global_minima::spec::{RunSpec, TRAINING_SEMANTICS};
-use bad_global_minima::torch;
 use bad_global_minima::train::{self, Inputs, Unobserved};
 use common::{guarded, repository, short_runs};
 use sha2::{Digest, Sha256};
@@ -26,8 +25,8 @@ const CODE: [&str; 14] = [
     "src/data/records.rs",
     "src/data/subset.rs",
     "src/data/toy.rs",
+    "src/engine",
     "src/models",
-    "src/optim.rs",
     "src/rng.rs",
     "src/train",
 ];
@@ -139,17 +138,15 @@ fn code() -> BTreeMap<String, String> {
 
 /// Numbers of the short runs.
 fn numbers() -> BTreeMap<String, f64> {
-    torch::initialize().unwrap();
     let catalog = Catalog::new(repository().join("data"));
+    let device = common::cpu();
     let train = |spec: &RunSpec, parent: Option<&weights::NamedTensors>| {
-        let device = tch::Device::Cpu;
-        let inputs =
-            Inputs { catalog: &catalog, device, graphs: false, parent, resume: None, key: "" };
+        let inputs = Inputs { catalog: &catalog, device: &device, parent, resume: None, key: "" };
         train::train(spec, &inputs, &mut Unobserved).unwrap()
     };
     let mut numbers = BTreeMap::new();
     for (name, spec) in short_runs() {
-        let parent = spec.parent().map(|parent| weights::state(&train(parent, None).network));
+        let parent = spec.parent().map(|parent| train(parent, None).weights());
         let metrics = train(&spec, parent.as_ref()).metrics;
         numbers.extend(guarded(name, &spec, &metrics));
     }

@@ -9,7 +9,6 @@ use bad_global_minima::schedule::worker::{self, Context, Made};
 use bad_global_minima::spec::RunSpec;
 use bad_global_minima::store::lock::{CLAIMS, Holder, Silence, try_lock};
 use bad_global_minima::store::{Finished, Store, StoreError, StoredRun, disk, paths};
-use bad_global_minima::torch;
 use common::{Workplace, copy_folder, repository, text, toy_chain, toy_run};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -243,13 +242,11 @@ fn machines_that_know_nothing_of_each_other_take_over_one_after_the_other() {
 
 /// What one machine of several does with a run.
 fn work(store: &Store, spec: &RunSpec, patience: Duration, notice: &dyn Fn(&str)) -> Made {
-    torch::initialize().unwrap();
     let catalog = Catalog::new(repository().join("data"));
     let context = Context {
         store,
         catalog: &catalog,
-        device: tch::Device::Cpu,
-        graphs: false,
+        device: &common::cpu(),
         commit: "test",
         checkpoint_every: Duration::from_millis(5),
         lock_patience: patience,

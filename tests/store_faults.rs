@@ -18,7 +18,6 @@ use bad_global_minima::store::disk::faults::{self, Crashed, Kind};
 use bad_global_minima::store::lock::CLAIMS;
 use bad_global_minima::store::merge::Options;
 use bad_global_minima::store::{Lookup, Store};
-use bad_global_minima::torch;
 use bad_global_minima::train::metrics::Metrics;
 use common::{Workplace, copy_folder, repository, text, toy_chain, toy_run};
 use std::cell::RefCell;
@@ -81,8 +80,7 @@ fn work(truth: &Truth, root: &Path) -> (End, String, BTreeSet<u32>) {
         let context = Context {
             store: &store,
             catalog: &catalog,
-            device: tch::Device::Cpu,
-            graphs: false,
+            device: &common::cpu(),
             commit: "test",
             checkpoint_every: Duration::ZERO,
             lock_patience: Duration::ZERO,
@@ -124,7 +122,6 @@ fn merge(truth: &Truth, root: &Path) -> (End, String) {
 
 impl Truth {
     fn new() -> Truth {
-        torch::initialize().unwrap();
         let place = Workplace::in_memory();
         let [old, parent, child] = EPOCHS;
         let mut specs = [toy_run(old), toy_run(parent), toy_chain(parent, child)];

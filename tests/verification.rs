@@ -2,13 +2,13 @@
 
 mod common;
 
+use bad_global_minima::backend::Platform;
 use bad_global_minima::data::Catalog;
 use bad_global_minima::experiments::aggregate::{RunRecord, Runs, aggregate};
 use bad_global_minima::experiments::results::{ExperimentResult, Measured};
 use bad_global_minima::experiments::{Plan, Profile, Seeds};
 use bad_global_minima::rng::{Purpose, Stream};
-use bad_global_minima::spec::{Key, Optimizer, RunSpec};
-use bad_global_minima::torch::Platform;
+use bad_global_minima::spec::{Key, Numerics, Optimizer, RunSpec};
 use bad_global_minima::train::metrics::{Evaluation, Metrics, Status};
 use bad_global_minima::verify::bless::{self, Provenance};
 use bad_global_minima::verify::claims::Claims;
@@ -109,7 +109,7 @@ fn verify(
 }
 
 fn platform(device: &str) -> Platform {
-    Platform { libtorch: "2.11.0".to_owned(), device: device.to_owned() }
+    Platform { numerics: Numerics::libtorch_cpu("2.11.0"), device: device.to_owned() }
 }
 
 fn blessed(results: &[ExperimentResult]) -> Reference {

@@ -4,6 +4,7 @@
 
 #[path = "../../src/augment.rs"]
 pub mod augment;
+pub mod backend;
 #[path = "../../src/corrupt.rs"]
 pub mod corrupt;
 #[path = "../../src/data/mod.rs"]
@@ -18,7 +19,6 @@ pub mod rng;
 pub mod spec;
 pub mod store;
 pub mod targets;
-pub mod torch;
 pub mod train;
 
 use crate as parsers;

@@ -49,12 +49,12 @@ pub fn cifar(data: &[u8]) {
 /// Safetensors: weights and the notes of a checkpoint.
 pub fn weights(data: &[u8]) {
     if let Ok(read) = tensors::parse(data) {
-        for tensor in read {
+        for tensor in read.values() {
             let count = match &tensor.values {
                 Values::F32(values) => values.len(),
                 Values::I64(values) => values.len(),
             };
-            assert_eq!(tensor.shape.iter().product::<i64>(), count as i64);
+            assert_eq!(tensor.shape.iter().product::<usize>(), count);
             assert!(count > 0 && 4 * count <= data.len());
         }
     }

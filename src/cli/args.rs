@@ -1,6 +1,7 @@
-//! What can be typed.
+//! Command-line arguments.
 
 use crate::experiments::Seeds;
+use crate::spec::Numerics;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -45,6 +46,18 @@ pub struct Global {
     /// auto, cpu, cuda:0, ... or cuda:all (reproduce: every GPU of the machine).
     #[arg(long, global = true, default_value = "auto")]
     pub device: String,
+    /// Whose arithmetic: 'portable' is the CPU engine, whose bits are the same on every
+    /// processor; 'libtorch' computes on GPUs, and on a CPU as a second opinion. Default:
+    /// libtorch for a GPU, the engine for a CPU.
+    #[arg(long, global = true, value_enum)]
+    pub engine: Option<EngineName>,
+    /// Threads of a run on a CPU; they change no bit. Default: 1, or what cores are left over.
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Plan for runs of these numerics (a run's spec names them), whatever is computed with
+    /// here: for a machine without the GPU that will make the runs.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub numerics: Option<Numerics>,
     /// Record each training step on a GPU as a CUDA graph and replay it (never tried on a GPU
     /// yet: `bgm --cuda-graphs doctor` compares the bits).
     #[arg(long, global = true)]
@@ -52,6 +65,23 @@ pub struct Global {
     /// Say nothing but results and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
+}
+
+/// Who computes a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineName {
+    Portable,
+    Libtorch,
+}
+
+impl EngineName {
+    /// As `--engine` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            EngineName::Portable => "portable",
+            EngineName::Libtorch => "libtorch",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,7 +107,7 @@ pub enum Command {
     /// The exact batches, learning rates, losses and weights of a run's first steps, for
     /// another implementation to replay.
     Trace(Trace),
-    /// Device, libtorch, threads, and a self-test of determinism.
+    /// Device, numerics, threads, and a self-test of determinism.
     Doctor,
 }
 

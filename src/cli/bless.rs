@@ -1,10 +1,10 @@
 //! `bgm bless`: make the store's values the reference.
 
-use super::Failure;
 use super::args::{Bless, Global};
-use super::session::{self, Session};
+use super::session::Session;
+use super::{Failure, device};
+use crate::backend::Platform;
 use crate::spec::Key;
-use crate::torch::{self, Platform};
 use crate::verify::bless::{self as blessing, Provenance};
 use crate::verify::claims::Claims;
 use crate::verify::exit;
@@ -18,7 +18,7 @@ pub fn bless(global: &Global, options: &Bless) -> Result<u8, Failure> {
     let results = session.results();
     let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
     let old = Reference::of_profile(&global.expected, &global.profile)?;
-    let platform = torch::platform(session::device(global)?);
+    let platform = device::first(global)?.platform();
     let commit = made_by(&session, &platform)?;
     let provenance = Provenance {
         profile: global.profile.clone(),
@@ -55,7 +55,7 @@ fn made_by(session: &Session, platform: &Platform) -> Result<String, Failure> {
     let mut commits = Vec::new();
     for key in &session.plan.order {
         let Some(environment) = environment(session, key) else { continue };
-        if environment.platform != *platform {
+        if !environment.platform.agrees(platform) {
             return Err(Failure::Incomplete(format!(
                 "run {} was made on {}, this is {}: a reference comes from one platform",
                 key.short(),

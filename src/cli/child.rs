@@ -1,6 +1,6 @@
 //! Each run in a process of its own: `bgm run` called by `bgm reproduce`.
 
-use super::args::Global;
+use super::args::{EngineName, Global};
 use super::{Failure as CliFailure, session};
 use crate::experiments::PlannedRun;
 use crate::measure::MeasureSpec;
@@ -98,6 +98,7 @@ fn terminate(pid: u32) {
 /// Starts a child for each run.
 pub struct ChildExecutor<'a> {
     pub global: &'a Global,
+    pub engine: EngineName,
     /// Chosen here, so that children do not choose for themselves.
     pub devices: Devices,
     pub children: &'a Children,
@@ -120,7 +121,7 @@ impl ChildExecutor<'_> {
             .args(["run", STDIN, "--progress-json"])
             .args(["--store".as_ref(), self.global.store.as_os_str()])
             .args(["--data".as_ref(), self.global.data.as_os_str()])
-            .args(["--device", device])
+            .args(["--engine", self.engine.name(), "--device", device])
             .args(self.global.cuda_graphs.then_some("--cuda-graphs"))
             .env("OMP_NUM_THREADS", "1")
             .stdin(Stdio::piped())

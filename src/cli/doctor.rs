@@ -1,16 +1,15 @@
 //! `bgm doctor`: what this machine is and whether it keeps the promise of determinism.
 
 use super::args::Global;
+use super::device::{self, Place};
 use super::{Failure, session};
 use crate::data::Catalog;
 use crate::experiments::{Plan, Profile, Seeds};
 use crate::models::weights;
-use crate::spec::{DataSpec, RunSpec, Schedule, Start, Stop, TRAINING_SEMANTICS};
-use crate::torch::{self, Precision};
+use crate::spec::{DataSpec, Precision, RunSpec, Schedule, Start, Stop, TRAINING_SEMANTICS};
 use crate::train::{self, Inputs, Unobserved};
 use crate::verify::exit;
 use sha2::{Digest, Sha256};
-use tch::Device;
 
 /// Epochs of a self-test: a batch size is recorded as a CUDA graph at its fourth step, and the
 /// last, short batch of an epoch comes once in each.
@@ -21,26 +20,27 @@ const DROP_AFTER: u32 = 4;
 const TEST_IMAGES: u32 = 500;
 
 pub fn doctor(global: &Global) -> Result<u8, Failure> {
-    let device = session::device(global)?;
-    let platform = torch::platform(device);
+    let place = device::place(global)?;
+    let platform = place.open(global)?.platform();
     println!("bgm        {} (training semantics {TRAINING_SEMANTICS})", env!("CARGO_PKG_VERSION"));
-    println!("libtorch   {}", platform.libtorch);
-    println!("device     {device:?}: {}", platform.device);
-    if let Some(bytes) = torch::gpu_memory(device) {
+    println!("numerics   {}", platform.numerics);
+    println!("device     {}: {}", place.name, platform.device);
+    if let Some(bytes) = place.memory() {
         println!("memory     {:.1} GiB on the GPU", bytes as f64 / f64::from(1 << 30));
     }
-    println!("threads    {} a run (fixed)", tch::get_num_threads());
+    println!("threads    {} a run", global.threads.unwrap_or(1));
     println!("commit     {}", session::commit());
     let catalog = Catalog::new(&global.data);
     let precisions: &[Precision] =
-        if device.is_cuda() { &[Precision::Strict, Precision::Tf32] } else { &[Precision::Strict] };
+        if place.is_gpu() { &[Precision::Strict, Precision::Tf32] } else { &[Precision::Strict] };
     let (mut trusted, mut graphs_fit) = (true, true);
-    for spec in self_tests(global, &catalog, device)? {
+    for spec in self_tests(global, &catalog, &place)? {
         for &precision in precisions {
-            let test = SelfTest { spec: RunSpec { precision, ..spec.clone() }, device };
+            let spec = RunSpec { precision, ..spec.with_numerics(&platform.numerics) };
+            let test = SelfTest { spec, global, place: &place };
             let (first, second) = (test.hash(&catalog, false)?, test.hash(&catalog, false)?);
             trusted &= test.report_repeat(&first, &second);
-            graphs_fit &= !device.is_cuda() || test.repeats_with_graphs(&catalog, &first);
+            graphs_fit &= !place.is_gpu() || test.repeats_with_graphs(&catalog, &first);
         }
     }
     trusted &= graphs_fit || !global.cuda_graphs;
@@ -50,7 +50,7 @@ pub fn doctor(global: &Global) -> Result<u8, Failure> {
 /// A short run of each network of the profile that is trained on this kind of device: from
 /// random weights, all regularizers on where the profile has such a run, a last batch that is
 /// shorter than the others, and a drop of the learning rate.
-fn self_tests(global: &Global, catalog: &Catalog, device: Device) -> Result<Vec<RunSpec>, Failure> {
+fn self_tests(global: &Global, catalog: &Catalog, place: &Place) -> Result<Vec<RunSpec>, Failure> {
     let profile = Profile::read(&global.tables, &global.profile)?;
     let seeds = Seeds::first(1);
     let plan = Plan::new(&profile, &global.tables, catalog, &global.only, Some(&seeds))?;
@@ -67,7 +67,7 @@ fn self_tests(global: &Global, catalog: &Catalog, device: Device) -> Result<Vec<
                 images.test = TEST_IMAGES;
             }
             // A million tiny steps are nothing for a GPU.
-            DataSpec::Toy(_) if device.is_cuda() => continue,
+            DataSpec::Toy(_) if place.is_gpu() => continue,
             DataSpec::Toy(_) => {}
         }
         spec.start = Start::Random { scale: 1.0 };
@@ -83,12 +83,13 @@ fn self_tests(global: &Global, catalog: &Catalog, device: Device) -> Result<Vec<
 }
 
 /// One short run, made several times.
-struct SelfTest {
+struct SelfTest<'a> {
     spec: RunSpec,
-    device: Device,
+    global: &'a Global,
+    place: &'a Place,
 }
 
-impl SelfTest {
+impl SelfTest<'_> {
     fn name(&self) -> String {
         let network = &self.spec.network;
         let precision = match self.spec.precision {
@@ -100,11 +101,11 @@ impl SelfTest {
 
     /// The weights that it ends with, hashed.
     fn hash(&self, catalog: &Catalog, graphs: bool) -> Result<String, Failure> {
-        let device = self.device;
-        let inputs = Inputs { catalog, device, graphs, parent: None, resume: None, key: "" };
+        let device = &*self.place.open_with(self.global, graphs)?;
+        let inputs = Inputs { catalog, device, parent: None, resume: None, key: "" };
         let trained = train::train(&self.spec, &inputs, &mut Unobserved)
             .map_err(crate::schedule::worker::RunError::from)?;
-        let bytes = weights::to_bytes(&weights::state(&trained.network), None);
+        let bytes = weights::to_bytes(&trained.weights(), None);
         Ok(crate::spec::hex(&Sha256::digest(bytes)))
     }
 

@@ -5,6 +5,7 @@ mod args;
 mod bless;
 mod child;
 mod data;
+mod device;
 mod diff;
 mod doctor;
 mod plan;
@@ -23,7 +24,6 @@ use crate::experiments::{PlanError, ProfileError};
 use crate::schedule::worker::RunError;
 use crate::store::StoreError;
 use crate::store::merge::MergeError;
-use crate::torch::TorchError;
 use crate::train::TrainError;
 use crate::verify::exit;
 use crate::verify::reference::ReferenceError;
@@ -43,8 +43,6 @@ enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Merge(#[from] MergeError),
-    #[error(transparent)]
-    Torch(#[from] TorchError),
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
@@ -81,10 +79,10 @@ impl Failure {
             Failure::Run(RunError::Train(TrainError::Interrupted(_)) | RunError::Interrupted) => {
                 exit::INTERRUPTED
             }
-            Failure::Torch(TorchError::Several) => exit::USAGE,
             Failure::Merge(MergeError::Stopped) => exit::INTERRUPTED,
             Failure::Merge(MergeError::Itself(_)) => exit::USAGE,
             Failure::Run(RunError::Train(TrainError::Data(e))) => data_code(e),
+            Failure::Run(RunError::Train(TrainError::Numerics { .. })) => exit::USAGE,
             Failure::Run(RunError::Plan(e)) => plan_code(e),
             Failure::Run(RunError::Measure(_)) => exit::USAGE,
             Failure::Incomplete(_) => exit::INCOMPLETE,
@@ -92,7 +90,6 @@ impl Failure {
             Failure::Run(_)
             | Failure::Store(_)
             | Failure::Merge(_)
-            | Failure::Torch(_)
             | Failure::Reference(_)
             | Failure::Environment(_) => exit::ENVIRONMENT,
         }

@@ -3,10 +3,10 @@
 use super::Failure;
 use super::args::{Global, Report};
 use super::session::{self, Session};
+use crate::backend::Platform;
 use crate::experiments::results::ExperimentResult;
 use crate::report::{self, ReportContext};
 use crate::spec::TRAINING_SEMANTICS;
-use crate::torch::Platform;
 use crate::verify::claims::Claims;
 use crate::verify::exit;
 use crate::verify::outcome::Verification;
@@ -96,7 +96,7 @@ pub fn provenance(
     let mut rows = vec![
         ("Profile".to_owned(), global.profile.clone()),
         ("Verified on".to_owned(), platform.device.clone()),
-        ("libtorch".to_owned(), platform.libtorch.clone()),
+        ("Numerics".to_owned(), platform.numerics.to_string()),
         ("Training semantics".to_owned(), TRAINING_SEMANTICS.to_string()),
         ("Verified by commit".to_owned(), session::commit()),
         ("Commit date".to_owned(), session::commit_date()),
@@ -106,9 +106,9 @@ pub fn provenance(
     let mut data: BTreeMap<String, String> = BTreeMap::new();
     for (key, run) in &session.plan.runs {
         if let Ok(stored) = session.store.read(key) {
-            let Platform { libtorch, device } = stored.environment.platform;
+            let Platform { numerics, device } = stored.environment.platform;
             *made
-                .entry((format!("{device}, libtorch {libtorch}"), stored.environment.commit))
+                .entry((format!("{device}, {numerics}"), stored.environment.commit))
                 .or_default() += 1;
         }
         if let Ok(hash) = session.catalog.content_hash(&run.spec) {
@@ -123,8 +123,8 @@ pub fn provenance(
     }
     // A malformed reference has ended the verification before this.
     if let Ok(Some(blessed)) = Reference::of_profile(&global.expected, &global.profile) {
-        let Platform { libtorch, device } = blessed.platform;
-        let made = format!("on {device}, libtorch {libtorch}, commit {}", blessed.commit);
+        let Platform { numerics, device } = blessed.platform;
+        let made = format!("on {device}, {numerics}, commit {}", blessed.commit);
         rows.push((
             "Reference blessed".to_owned(),
             format!("{}: {}", blessed.date, blessed.reason),

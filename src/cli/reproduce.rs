@@ -1,7 +1,8 @@
 //! `bgm reproduce`: run what is missing, verify, report.
 
-use super::args::{Global, Reproduce};
+use super::args::{EngineName, Global, Reproduce};
 use super::child::{ChildExecutor, Children};
+use super::device::{self, Place};
 use super::progress::Progress;
 use super::session::{self, Session};
 use super::{Failure, report, signals};
@@ -13,7 +14,6 @@ use crate::schedule::worker::unmeasured;
 use crate::schedule::{self, Outcome};
 use crate::spec::Key;
 use crate::store::Lookup;
-use crate::torch;
 use crate::verify::exit;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -36,10 +36,10 @@ pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, Failure> {
         CHILDREN.stop();
     })?;
     let session = Session::open(global)?;
-    let devices = session::devices(global)?;
+    let places = device::places(global)?;
     let todo = todo(global, &session)?;
     if !todo.is_empty() {
-        let outcome = execute(global, options, &session, &todo, &devices)?;
+        let outcome = execute(global, options, &session, &todo, &places)?;
         if outcome.interrupted {
             eprintln!("bgm: interrupted; nothing is lost, the same command goes on from here");
             return Ok(exit::INTERRUPTED);
@@ -81,13 +81,8 @@ fn todo(global: &Global, session: &Session) -> Result<BTreeSet<Key>, Failure> {
 
 /// As many of `jobs` as a GPU has memory for: where it runs short, cuDNN takes other algorithms,
 /// which give other bits.
-fn jobs_that_fit(
-    device: tch::Device,
-    jobs: usize,
-    session: &Session,
-    todo: &BTreeSet<Key>,
-) -> usize {
-    let Some(memory) = torch::gpu_memory(device) else { return jobs };
+fn jobs_that_fit(place: &Place, jobs: usize, session: &Session, todo: &BTreeSet<Key>) -> usize {
+    let Some(memory) = place.memory() else { return jobs };
     let largest = todo.iter().map(|key| {
         let run = &session.plan.runs[key];
         let measures = run.measures.iter().map(|m| Memory::of_measure(&run.spec, m));
@@ -96,7 +91,7 @@ fn jobs_that_fit(
     let each = largest.max().unwrap_or(0).saturating_add(GPU_CONTEXT).saturating_mul(2);
     let fit = usize::try_from(memory / each).unwrap_or(jobs).max(1);
     if fit < jobs {
-        eprintln!("bgm: {device:?} has memory for {fit} runs at a time, not {jobs}");
+        eprintln!("bgm: {} has memory for {fit} runs at a time, not {jobs}", place.name);
     }
     jobs.min(fit)
 }
@@ -106,28 +101,25 @@ fn execute(
     options: &Reproduce,
     session: &Session,
     todo: &BTreeSet<Key>,
-    devices: &[tch::Device],
+    places: &[Place],
 ) -> Result<Outcome, Failure> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let on_gpu = devices.iter().any(|device| device.is_cuda());
+    let on_gpu = places.iter().any(Place::is_gpu);
     let jobs = options.jobs.unwrap_or_else(|| if on_gpu { 1 } else { cores() });
     if jobs == 0 {
         return Err(Failure::Usage("--jobs 0: there must be at least one".to_owned()));
     }
-    let jobs = devices.iter().map(|d| jobs_that_fit(*d, jobs, session, todo)).min().unwrap_or(jobs);
-    let name = |device: &tch::Device| match device {
-        tch::Device::Cuda(index) => format!("cuda:{index}"),
-        _ => "cpu".to_owned(),
-    };
-    let names: Vec<String> = devices.iter().map(name).collect();
-    let models: BTreeSet<String> = devices.iter().map(|d| torch::platform(*d).device).collect();
+    let jobs = places.iter().map(|p| jobs_that_fit(p, jobs, session, todo)).min().unwrap_or(jobs);
+    let engine = places.first().map_or(EngineName::Portable, |place| place.engine);
+    let names: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
+    let models = device::models(global, places)?;
     if models.len() > 1 {
         let models: Vec<String> = models.into_iter().collect();
-        eprintln!(
-            "bgm: these GPUs are of several models ({}), which give different last bits: which \
-             run is made on which is not the same every time. --device cuda:N takes one",
+        return Err(Failure::Environment(format!(
+            "these GPUs are of several models ({}), whose runs are not the same: --device cuda:N \
+             takes one",
             models.join(", ")
-        );
+        )));
     }
     let place = names.join(", ");
     let devices = Devices::new(names, jobs);
@@ -142,7 +134,7 @@ fn execute(
         );
     }
     let failed_on = Mutex::default();
-    let executor = ChildExecutor { global, devices, children: &CHILDREN, failed_on };
+    let executor = ChildExecutor { global, engine, devices, children: &CHILDREN, failed_on };
     let progress =
         Progress::new(&session.plan, todo, &|run| cost::seconds(&run.spec), global.quiet);
     RUNNING.store(true, Ordering::SeqCst);

@@ -1,7 +1,7 @@
 //! `bgm run`: one run by key or spec file.
 
 use super::args::{Global, Run};
-use super::{Failure, session, signals};
+use super::{Failure, device, session, signals};
 use crate::data::Catalog;
 use crate::experiments::KeyMaker;
 use crate::experiments::space::Space;
@@ -22,7 +22,7 @@ pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
         );
     })?;
     let job = super::child::read_job(global, &options.target)?;
-    let device = session::device(global)?;
+    let device = device::place(global)?.open(global)?;
     let (store, catalog) = (Store::open(&global.store)?, Catalog::new(&global.data));
     let mut keys = KeyMaker::new(&catalog);
     let mut missing = Vec::new();
@@ -43,8 +43,7 @@ pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
     let context = Context {
         store: &store,
         catalog: &catalog,
-        device,
-        graphs: global.cuda_graphs,
+        device: &*device,
         commit: &session::commit(),
         checkpoint_every: Duration::try_from_secs_f64(options.checkpoint_seconds)
             .map_err(|e| Failure::Usage(format!("--checkpoint-seconds: {e}")))?,

@@ -2,20 +2,19 @@
 
 use super::Failure;
 use super::args::Global;
+use super::device;
+use crate::backend::Platform;
 use crate::data::Catalog;
 use crate::experiments::aggregate::{RunRecord, Runs, aggregate};
 use crate::experiments::results::{ExperimentResult, Measured};
 use crate::experiments::{KeyMaker, Plan, Profile, space};
 use crate::spec::{Key, RunSpec};
 use crate::store::{Lookup, Store, disk};
-use crate::torch::{self, Platform};
 use crate::verify::Case;
 use crate::verify::claims::Claims;
 use crate::verify::outcome::Verification;
 use crate::verify::reference::Reference;
 use std::collections::BTreeMap;
-use std::sync::Once;
-use tch::Device;
 
 /// A planned profile with its store.
 pub struct Session {
@@ -27,7 +26,8 @@ pub struct Session {
 impl Session {
     pub fn open(global: &Global) -> Result<Session, Failure> {
         let catalog = Catalog::new(&global.data);
-        let profile = Profile::read(&global.tables, &global.profile)?;
+        let mut profile = Profile::read(&global.tables, &global.profile)?;
+        profile.numerics = device::numerics(global)?;
         let plan =
             Plan::new(&profile, &global.tables, &catalog, &global.only, global.seeds.as_ref())?;
         Ok(Session { catalog, store: Store::open(&global.store)?, plan })
@@ -90,50 +90,6 @@ pub fn check_space(store: &Store, needed: u64) -> Result<(), Failure> {
     }
 }
 
-/// Prepares libtorch and resolves the one device that a run is made on.
-pub fn device(global: &Global) -> Result<Device, Failure> {
-    torch::initialize()?;
-    let device = torch::device(&global.device)?;
-    warn_of_unused_gpu(global, &[device]);
-    refuse_graphs_without_gpu(global, device)?;
-    Ok(device)
-}
-
-/// The same where several devices are welcome; there is at least one.
-pub fn devices(global: &Global) -> Result<Vec<Device>, Failure> {
-    torch::initialize()?;
-    let devices = torch::devices(&global.device)?;
-    warn_of_unused_gpu(global, &devices);
-    devices.iter().try_for_each(|device| refuse_graphs_without_gpu(global, *device))?;
-    Ok(devices)
-}
-
-/// `auto` takes the CPU where CUDA does not load: that must not go unnoticed.
-fn warn_of_unused_gpu(global: &Global, devices: &[Device]) {
-    static SAID: Once = Once::new();
-    if global.device != "auto" || devices.iter().any(|device| device.is_cuda()) {
-        return;
-    }
-    if let Some(problem) = torch::cuda_failure() {
-        SAID.call_once(|| {
-            eprintln!(
-                "bgm: this machine has an NVIDIA driver, but its GPU cannot be used: {problem}; \
-                 the CPU is used instead (--device cpu says that this is meant)"
-            );
-        });
-    }
-}
-
-fn refuse_graphs_without_gpu(global: &Global, device: Device) -> Result<(), Failure> {
-    if !global.cuda_graphs || device.is_cuda() {
-        return Ok(());
-    }
-    Err(Failure::Usage(format!(
-        "--cuda-graphs: only a GPU has them, and --device {} is none here; leave the option out",
-        global.device
-    )))
-}
-
 /// Claims, reference and platform together with the verdicts on `results`.
 pub fn verification(
     global: &Global,
@@ -142,8 +98,7 @@ pub fn verification(
 ) -> Result<(Verification, Platform), Failure> {
     let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
     let blessed = Reference::of_profile(&global.expected, &global.profile)?;
-    let first = devices(global)?.first().copied().unwrap_or(Device::Cpu);
-    let platform = torch::platform(first);
+    let platform = device::first(global)?.platform();
     let verification = crate::verify::verify(&Case {
         profile: &global.profile,
         results,
@@ -183,7 +138,8 @@ pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
         let spec: RunSpec = serde_json::from_str(&text)
             .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
         spec.check().map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
-        return Ok(spec);
+        // Whatever the file says: what is computed with here is chosen by the options.
+        return Ok(spec.with_numerics(&device::numerics(global)?));
     }
     let digits = target.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if target.len() < 6 || !digits {
@@ -191,8 +147,10 @@ pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
         return Err(Failure::Usage(format!("'{target}' {problem}")));
     }
     let catalog = Catalog::new(&global.data);
+    let numerics = device::numerics(global)?;
     for name in Profile::names(&global.tables) {
-        let Ok(profile) = Profile::read(&global.tables, &name) else { continue };
+        let Ok(mut profile) = Profile::read(&global.tables, &name) else { continue };
+        profile.numerics = numerics.clone();
         let Ok(plan) = Plan::new(&profile, &global.tables, &catalog, &[], global.seeds.as_ref())
         else {
             continue; // its data set may not be installed

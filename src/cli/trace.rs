@@ -1,7 +1,7 @@
 //! `bgm trace`: a run's first steps for another implementation to replay.
 
 use super::args::{Global, Trace};
-use super::{Failure, session};
+use super::{Failure, device, session};
 use crate::data::Catalog;
 use crate::experiments::KeyMaker;
 use crate::schedule::worker::{self, Context, RunError};
@@ -14,13 +14,12 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
         return Err(Failure::Usage("--steps 0: there must be at least one".to_owned()));
     }
     let spec = session::find_spec(global, &options.target)?;
-    let device = session::device(global)?;
+    let device = device::place(global)?.open(global)?;
     let (store, catalog) = (Store::open(&global.store)?, Catalog::new(&global.data));
     let context = Context {
         store: &store,
         catalog: &catalog,
-        device,
-        graphs: false,
+        device: &*device,
         commit: &session::commit(),
         checkpoint_every: worker::CHECKPOINT_EVERY,
         lock_patience: lock::SILENCE,
@@ -37,8 +36,7 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
     let key = KeyMaker::new(&catalog).key(&spec)?;
     let inputs = Inputs {
         catalog: &catalog,
-        device,
-        graphs: false,
+        device: &*device,
         parent: parent.as_ref(),
         resume: None,
         key: key.as_str(),

@@ -5,9 +5,10 @@
 //! constants were fitted to stored runs (`bgm plan` shows estimates beside measured times);
 //! they order work and feed progress bars, and no result depends on them.
 
+use super::network::graph;
 use crate::data::catalog::DATASETS;
 use crate::measure::{AttackMethod, MeasureSpec};
-use crate::spec::{Arch, DataSpec, NetworkSpec, RunSpec, Stop};
+use crate::spec::{DataSpec, RunSpec, Stop};
 
 /// Multiply-adds a second of a training step on one core.
 const RATE: f64 = 3.0e10;
@@ -51,8 +52,10 @@ impl std::iter::Sum for Work {
 impl Work {
     /// Forward passes of `examples` examples in batches.
     fn passes(spec: &RunSpec, examples: f64, batch: f64) -> Work {
-        let (multiply_adds, layers) = forward(&spec.network, pixels(&spec.data));
-        Work { multiply_adds: examples * multiply_adds, layer_steps: examples / batch * layers }
+        let graph = graph(spec);
+        let multiply_adds = examples * graph.multiply_adds() as f64;
+        let layers = graph.layer_products().count() as f64;
+        Work { multiply_adds, layer_steps: examples / batch * layers }
     }
 
     fn times(self, count: f64) -> Work {
@@ -98,7 +101,7 @@ impl Work {
                 pass(f64::from(*images)).times(passes * epsilon.len() as f64)
             }
             MeasureSpec::Sharpness { iterations, images } => {
-                // The gradient of a gradient: about two trainings.
+                // Two gradients a product.
                 pass(f64::from(*images)).times(2.0 * TRAINING * f64::from(*iterations))
             }
             MeasureSpec::Coherence { images } => {
@@ -151,29 +154,5 @@ pub fn training_examples(data: &DataSpec) -> f64 {
             let info = DATASETS.iter().find(|info| info.name == name);
             info.and_then(|info| info.counts).map_or(50_000.0, |counts| counts[0] as f64)
         }
-    }
-}
-
-/// Pixels of an input.
-pub fn pixels(data: &DataSpec) -> f64 {
-    let DataSpec::Images(images) = data else { return 1.0 };
-    let side = match images.dataset.as_str() {
-        "fashion-mnist-subset" | "fashion-mnist" => 28.0,
-        "restricted-imagenet" => 224.0,
-        _ => 32.0,
-    };
-    (side / f64::from(images.pool)).powi(2)
-}
-
-/// Multiply-adds of a forward pass of one example, and layers.
-fn forward(network: &NetworkSpec, pixels: f64) -> (f64, f64) {
-    let width = f64::from(network.width);
-    // Multiply-adds per pixel at width 1 of each convolutional network.
-    match network.arch {
-        Arch::Mlp => (width * width + 2.0 * width * pixels, 3.0),
-        Arch::Resnet18 => (pixels * width * width * 132.0, 20.0),
-        Arch::Resnet50 => (pixels * width * width * 310.0, 53.0),
-        Arch::Vgg16 => (pixels * width * width * 75.0, 13.0),
-        Arch::Densenet40 => (pixels * width * width * 470.0, 39.0),
     }
 }

@@ -88,7 +88,7 @@ impl Plan {
                 let template = profile.template(&experiment, &chosen)?;
                 let mut runs = Vec::new();
                 for seed in seeds.iter() {
-                    let spec = template.lower(seed);
+                    let spec = template.lower(seed).with_numerics(&profile.numerics);
                     spec.check().map_err(|source| PlanError::Spec {
                         experiment: experiment.id.clone(),
                         cell: chosen.iter().map(|l| l.id.as_str()).collect::<Vec<_>>().join(" "),

@@ -1,18 +1,18 @@
 //! What a run will take of the memory, estimated before it is made.
 
-use super::cost::pixels;
+use super::network::graph;
 use super::space::Space;
 use crate::measure::MeasureSpec;
-use crate::spec::{Arch, DataSpec, RunSpec};
+use crate::spec::{DataSpec, RunSpec};
 
-/// The program with libtorch loaded and a small network trained.
-const PROGRAM: u64 = 250 << 20;
+/// The program with a small network trained by the engine.
+const PROGRAM: u64 = 40 << 20;
+/// The same with libtorch loaded.
+const PROGRAM_WITH_LIBTORCH: u64 = 250 << 20;
 /// The same with a GPU in use: libtorch's CUDA libraries and the driver's own.
 const PROGRAM_ON_GPU: u64 = 4 << 30;
 /// Copies of an activation in a training step: its gradient, and the convolution's workspace.
 const ACTIVATION_COPIES: f64 = 2.0;
-/// Activations that live at a time where nothing is kept for a backward pass.
-const PASSING: f64 = 4.0;
 /// Bytes of a value.
 const VALUE: f64 = 4.0;
 /// Examples that are evaluated at a time.
@@ -43,10 +43,7 @@ impl Memory {
             MeasureSpec::Norms | MeasureSpec::LayerDistance => passing(spec, EVALUATION_BATCH),
             MeasureSpec::Boundary { columns, .. } => passing(spec, f64::from(*columns).powi(2)),
             MeasureSpec::Attack { images, .. } => kept(f64::from(*images)) * ACTIVATION_COPIES,
-            // The graph of the gradient is kept, too.
-            MeasureSpec::Sharpness { images, .. } => {
-                kept(f64::from(*images)) * 2.0 * ACTIVATION_COPIES
-            }
+            MeasureSpec::Sharpness { images, .. } => kept(f64::from(*images)) * ACTIVATION_COPIES,
             MeasureSpec::Coherence { .. } => kept(1.0) * ACTIVATION_COPIES,
             // BatchNorm's statistics are computed from the whole training set at once.
             MeasureSpec::Interpolation { .. } => {
@@ -70,8 +67,10 @@ impl Memory {
         let state = Space::of(spec).working.saturating_mul(3);
         let network = state.saturating_add((values * VALUE) as u64);
         let data = data_bytes(spec);
+        let portable = spec.numerics.is_portable();
+        let program = if portable { PROGRAM } else { PROGRAM_WITH_LIBTORCH };
         Memory {
-            on_cpu: PROGRAM.saturating_add(data).saturating_add(network),
+            on_cpu: program.saturating_add(data).saturating_add(network),
             beside_gpu: PROGRAM_ON_GPU.saturating_add(data).saturating_add(state),
             on_gpu: network,
         }
@@ -87,31 +86,19 @@ fn data_bytes(spec: &RunSpec) -> u64 {
     }
 }
 
-/// Values of all layers' outputs of one example: convolution, BatchNorm, ReLU and sum each
-/// keep their own for the backward pass. Per pixel at width 1, summed over the stages, each
-/// with half the values of the one before.
+/// Values of all layers' outputs of one example, which are kept for the backward pass.
 fn layer_values(spec: &RunSpec) -> f64 {
-    let width = f64::from(spec.network.width);
-    let pixels = pixels(&spec.data);
-    let per_pixel = match spec.network.arch {
-        Arch::Mlp => return 6.0 * width,
-        Arch::Resnet18 => 32.0,
-        Arch::Resnet50 => 166.0,
-        Arch::Vgg16 => 13.0,
-        Arch::Densenet40 => 250.0,
-    };
-    per_pixel * width * pixels
+    graph(spec).nodes.iter().map(|node| node.shape.values() as f64).sum()
 }
 
-/// Values that live at a time while `examples` pass through without being kept.
+/// Most values that live at a time while `examples` pass through without being kept.
 fn passing(spec: &RunSpec, examples: f64) -> f64 {
-    let width = f64::from(spec.network.width);
-    let widest = match spec.network.arch {
-        Arch::Mlp => return PASSING * width * examples,
-        Arch::Resnet18 | Arch::Vgg16 => 1.0,
-        // Four times as wide between blocks; eight channels of the first block of a DenseNet.
-        Arch::Resnet50 => 4.0,
-        Arch::Densenet40 => 8.0,
-    };
-    PASSING * widest * width * pixels(&spec.data) * examples
+    let graph = graph(spec);
+    let (mut live, mut most) = (0.0, 0.0);
+    for (node, done) in graph.nodes.iter().zip(graph.done_after()) {
+        live += node.shape.values() as f64;
+        most = f64::max(most, live);
+        live -= done.iter().map(|&value| graph.nodes[value].shape.values() as f64).sum::<f64>();
+    }
+    most * examples
 }

@@ -10,6 +10,7 @@ mod grid;
 mod measured;
 pub mod memory;
 mod names;
+mod network;
 mod profile;
 pub mod results;
 mod seeds;

@@ -3,7 +3,7 @@
 
 use super::declare::{Experiment, Level};
 use super::{Template, check};
-use crate::spec::Arch;
+use crate::spec::{Arch, Numerics};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,10 @@ pub enum ProfileError {
 pub struct Profile {
     pub name: String,
     pub summary: String,
+    /// Whether its runs are meant for a GPU.
+    pub gpu: bool,
+    /// Numerics of its runs; not declared, but those of whoever computes them.
+    pub numerics: Numerics,
     /// Seeds of each base, or of a single experiment; runs use `0..n`.
     pub seeds: BTreeMap<String, u32>,
     /// Experiments in the order in which they are wanted.
@@ -48,6 +52,9 @@ struct ProfileFile {
     inherits: Option<String>,
     #[serde(default)]
     summary: String,
+    /// Whether the runs are meant for a GPU.
+    #[serde(default)]
+    gpu: Option<bool>,
     #[serde(default)]
     seeds: BTreeMap<String, u32>,
     #[serde(default)]
@@ -256,6 +263,8 @@ impl Profile {
             None => Profile {
                 name: String::new(),
                 summary: String::new(),
+                gpu: false,
+                numerics: Numerics::default(),
                 seeds: BTreeMap::new(),
                 experiments: Vec::new(),
                 bases: toml::Table::new(),
@@ -270,6 +279,7 @@ impl Profile {
         overlay(&mut profile.bases, &file.base);
         file.check(tables, &profile)?;
         profile.summary = file.summary;
+        profile.gpu = file.gpu.unwrap_or(profile.gpu);
         profile.seeds.extend(file.seeds);
         if !file.experiments.is_empty() {
             profile.experiments = file.experiments;

@@ -4,7 +4,8 @@
 use crate::augment::AugmentSpec;
 use crate::corrupt::CorruptionSpec;
 use crate::spec::{
-    DataSpec, NetworkSpec, NoiseCopies, Numerics, Optimizer, Precision, RunSpec, Schedule, Start, Stop, TrainSpec,
+    DataSpec, NetworkSpec, NoiseCopies, Numerics, Optimizer, Precision, RunSpec, Schedule, Start,
+    Stop, TrainSpec,
 };
 use serde::{Deserialize, Serialize};
 

@@ -64,7 +64,10 @@ pub fn measure(
 fn hits(backend: &mut dyn Backend, examples: Examples<'_>) -> Result<Vec<bool>, Incomplete> {
     let outputs = backend.graph().signature.outputs;
     let logits = backend.logits(examples.inputs)?;
-    Ok(classes(&logits, outputs).zip(examples.labels).map(|(class, &label)| class == label).collect())
+    Ok(classes(&logits, outputs)
+        .zip(examples.labels)
+        .map(|(class, &label)| class == label)
+        .collect())
 }
 
 /// Where inputs may lie, on the scale of the network's inputs; a value a channel.

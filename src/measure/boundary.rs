@@ -19,11 +19,7 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// If the run is not of the toy, or the device fails.
-pub fn measure(
-    subject: &mut Subject<'_>,
-    columns: u32,
-    reach: f64,
-) -> Result<Measured, Problem> {
+pub fn measure(subject: &mut Subject<'_>, columns: u32, reach: f64) -> Result<Measured, Problem> {
     let (DataSpec::Toy(toy), Some((train, _))) = (&subject.spec.data, subject.source.toy_points())
     else {
         return Err("only the toy has a decision boundary to draw".into());
@@ -43,8 +39,7 @@ pub fn measure(
     let cells = || (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
     let inputs: Vec<f32> =
         cells().flat_map(|(row, column)| [x_of(column) as f32, y_of(row) as f32]).collect();
-    let logits: Vec<f64> =
-        subject.backend.logits(&inputs)?.into_iter().map(f64::from).collect();
+    let logits: Vec<f64> = subject.backend.logits(&inputs)?.into_iter().map(f64::from).collect();
 
     let differs = cells()
         .zip(&logits)

@@ -23,8 +23,8 @@ pub fn measure(subject: &Subject<'_>) -> Result<Measured, String> {
         if parameter.shape.len() < 2 {
             continue;
         }
-        let [from, to] = [&start, subject.state]
-            .map(|state| std::slice::from_ref(&state.parameters[index]));
+        let [from, to] =
+            [&start, subject.state].map(|state| std::slice::from_ref(&state.parameters[index]));
         depths.push(depths.len() as f64 + 1.0);
         absolute.push(distance(to, from));
         relative.push(distance(to, from) / norm(from));

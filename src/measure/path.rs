@@ -80,9 +80,9 @@ fn evaluate(
         Op::MaxPool { input } => pooled(&values[input], graph.nodes[input].shape, |v| {
             v.into_iter().fold(f64::MIN, f64::max)
         }),
-        Op::MeanPool { input } => pooled(&values[input], graph.nodes[input].shape, |v| {
-            (v[0] + v[1] + v[2] + v[3]) / 4.0
-        }),
+        Op::MeanPool { input } => {
+            pooled(&values[input], graph.nodes[input].shape, |v| (v[0] + v[1] + v[2] + v[3]) / 4.0)
+        }
         Op::GlobalMean { input } => {
             let pixels = graph.nodes[input].shape.pixels();
             let mean = |plane: &[f64]| plane.iter().fold(0.0, |s, v| s + v) / pixels as f64;
@@ -139,9 +139,8 @@ fn pooled(input: &[f64], from: Shape, one: impl Fn([f64; 4]) -> f64) -> Vec<f64>
     for plane in input.chunks_exact(from.pixels()) {
         for y in 0..from.height / 2 {
             for x in 0..from.width / 2 {
-                let at = |down: usize, right: usize| {
-                    plane[(2 * y + down) * from.width + 2 * x + right]
-                };
+                let at =
+                    |down: usize, right: usize| plane[(2 * y + down) * from.width + 2 * x + right];
                 out.push(one([at(0, 0), at(0, 1), at(1, 0), at(1, 1)]));
             }
         }

@@ -176,17 +176,77 @@ impl Graph {
     /// Multiplications (each with an addition) of the convolutions and linear layers for one
     /// example, forward. Products with padding zeros are not counted.
     pub fn multiply_adds(&self) -> u64 {
-        let of = |node: &Node| match node.op {
-            Op::Conv { input, conv } => {
-                let from = self.nodes[input].shape;
-                let rows = taps(from.height, node.shape.height, conv.kernel[0], conv);
-                let columns = taps(from.width, node.shape.width, conv.kernel[1], conv);
-                (rows * columns * from.channels * node.shape.channels) as u64
-            }
-            _ => 0,
-        };
-        self.nodes.iter().map(of).sum()
+        self.layer_products().map(|layer| layer.inside).fold(0, u64::saturating_add)
     }
+
+    /// The multiplications of each convolution and linear layer for one example, forward.
+    pub fn layer_products(&self) -> impl Iterator<Item = Products> + '_ {
+        self.nodes.iter().filter_map(|node| {
+            let Op::Conv { input, conv } = node.op else { return None };
+            let from = self.nodes[input].shape;
+            let rows = taps(from.height, node.shape.height, conv.kernel[0], conv);
+            let columns = taps(from.width, node.shape.width, conv.kernel[1], conv);
+            let pairs = (from.channels as u64).saturating_mul(node.shape.channels as u64);
+            let all = node.shape.pixels() * conv.kernel[0] * conv.kernel[1];
+            Some(Products {
+                all: pairs.saturating_mul(all as u64),
+                inside: pairs.saturating_mul((rows * columns) as u64),
+            })
+        })
+    }
+
+    /// Values of the weights, and of BatchNorm's running statistics; at most what fits.
+    pub fn value_counts(&self) -> [u64; 2] {
+        let size =
+            |shape: &[usize]| shape.iter().fold(1u64, |n, &side| n.saturating_mul(side as u64));
+        let trained = self.parameters.iter().map(|p| size(&p.shape));
+        let statistics = self.norms.iter().map(|norm| 2 * norm.channels as u64);
+        [trained.fold(0, u64::saturating_add), statistics.fold(0, u64::saturating_add)]
+    }
+
+    /// For each node, the values that no later one reads.
+    pub fn done_after(&self) -> Vec<Vec<ValueId>> {
+        let mut last = vec![None; self.nodes.len()];
+        for (id, node) in self.nodes.iter().enumerate() {
+            for value in node.op.inputs() {
+                last[value] = Some(id);
+            }
+        }
+        let mut done = vec![Vec::new(); self.nodes.len()];
+        for (value, id) in last.into_iter().enumerate() {
+            if let Some(id) = id {
+                done[id].push(value);
+            }
+        }
+        done
+    }
+}
+
+impl Op {
+    /// The values that it reads.
+    pub fn inputs(&self) -> impl Iterator<Item = ValueId> {
+        let (first, second) = match *self {
+            Op::Input => (None, None),
+            Op::Add { left, right } => (Some(left), Some(right)),
+            Op::Concat { first, second } => (Some(first), Some(second)),
+            Op::Conv { input, .. }
+            | Op::Norm { input, .. }
+            | Op::Relu { input }
+            | Op::MaxPool { input }
+            | Op::MeanPool { input }
+            | Op::GlobalMean { input } => (Some(input), None),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
+/// Multiplications of a layer for one example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Products {
+    /// With those by padding zeros.
+    pub all: u64,
+    /// Without them.
+    pub inside: u64,
 }
 
 /// Pairs of output position and kernel position along one side whose input is inside.
@@ -360,18 +420,7 @@ mod tests {
         for arch in [Arch::Mlp, Arch::Resnet18, Arch::Resnet50, Arch::Vgg16, Arch::Densenet40] {
             let graph = network(arch, 4);
             for (id, node) in graph.nodes.iter().enumerate() {
-                let inputs = match node.op {
-                    Op::Input => vec![],
-                    Op::Add { left, right } => vec![left, right],
-                    Op::Concat { first, second } => vec![first, second],
-                    Op::Conv { input, .. }
-                    | Op::Norm { input, .. }
-                    | Op::Relu { input }
-                    | Op::MaxPool { input }
-                    | Op::MeanPool { input }
-                    | Op::GlobalMean { input } => vec![input],
-                };
-                assert!(inputs.iter().all(|&input| input < id), "{arch:?}, node {id}");
+                assert!(node.op.inputs().all(|input| input < id), "{arch:?}, node {id}");
             }
             assert_eq!(graph.nodes[graph.logits()].shape, Shape::new(10, 1, 1), "{arch:?}");
         }

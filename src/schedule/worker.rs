@@ -1,10 +1,10 @@
 //! One run, from lock to store: what `bgm run` does, by hand or for a scheduler.
 
 use super::watch::{Watch, saving};
-use crate::data::Catalog;
-use crate::experiments::{KeyMaker, PlanError};
 use crate::backend::Device;
+use crate::data::Catalog;
 use crate::experiments::results::Measured;
+use crate::experiments::{KeyMaker, PlanError};
 use crate::measure::{MeasureError, MeasureSpec, Subject};
 use crate::models::graph::Graph;
 use crate::models::weights::{self, NamedTensors};
@@ -171,15 +171,15 @@ fn obtain(spec: &RunSpec, wanted: Wanted, context: &Context<'_>) -> Result<(Key,
 
 /// A record's weights can be made again only where their bits come out the same.
 fn refuse_other_platform(record: &StoredRun, context: &Context<'_>) -> Result<(), RunError> {
-    let here = torch::platform(context.device);
+    let here = context.device.platform();
     let made = &record.environment.platform;
-    if *made == here {
+    if made.agrees(&here) {
         return Ok(());
     }
     Err(RunError::OtherPlatform {
         key: record.key.clone(),
-        made: format!("{}, libtorch {}", made.device, made.libtorch),
-        here: format!("{}, libtorch {}", here.device, here.libtorch),
+        made: format!("{}, {}", made.device, made.numerics),
+        here: format!("{}, {}", here.device, here.numerics),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// Name of an arithmetic. Two runs of one spec with the same numerics have the same bits,
 /// whatever the machine.
@@ -38,6 +39,17 @@ impl Numerics {
 impl Default for Numerics {
     fn default() -> Self {
         Numerics::portable()
+    }
+}
+
+impl FromStr for Numerics {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Numerics, String> {
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err("numerics are a name, such as 'portable-1'".to_owned());
+        }
+        Ok(Numerics(name.to_owned()))
     }
 }
 

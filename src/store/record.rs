@@ -2,9 +2,9 @@
 //! store may have changed any of them.
 
 use super::paths;
+use crate::backend::Platform;
 use crate::experiments::results::Measured;
 use crate::spec::{Key, TRAINING_SEMANTICS, hex};
-use crate::backend::Platform;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};

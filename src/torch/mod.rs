@@ -172,9 +172,3 @@ pub const LIBTORCH_VERSION: &str = "2.11.0";
 fn cpu_model() -> String {
     format!("{}, {}", crate::backend::processor(), ffi::cpu_capability())
 }
-
-/// Value of the first line of `text` that starts with `name`, after its colon.
-fn field(text: &str, name: &str) -> Option<String> {
-    let line = text.lines().find(|line| line.starts_with(name))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
-}

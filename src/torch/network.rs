@@ -36,7 +36,7 @@ impl Network {
                 .map(|running| (vector(&running.mean), vector(&running.variance)))
                 .collect(),
             batches_tracked: state.batches_tracked,
-            done_after: done_after(graph),
+            done_after: graph.done_after(),
             graph: graph.clone(),
             device,
         }
@@ -117,7 +117,9 @@ impl Network {
                 Op::Relu { input } => at(input).relu(),
                 Op::Add { left, right } => at(left) + at(right),
                 Op::Concat { first, second } => Tensor::cat(&[at(first), at(second)], 1),
-                Op::MaxPool { input } => at(input).max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false),
+                Op::MaxPool { input } => {
+                    at(input).max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)
+                }
                 Op::MeanPool { input } => {
                     at(input).avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None::<i64>)
                 }
@@ -130,32 +132,6 @@ impl Network {
         }
         kept.pop().flatten().expect("a network has nodes")
     }
-}
-
-/// For each node, the values that it is the last to read.
-fn done_after(graph: &Graph) -> Vec<Vec<ValueId>> {
-    let mut last = vec![None; graph.nodes.len()];
-    for (id, node) in graph.nodes.iter().enumerate() {
-        let mut reads = |value: ValueId| last[value] = Some(id);
-        match node.op {
-            Op::Input => {}
-            Op::Add { left, right } => [left, right].into_iter().for_each(&mut reads),
-            Op::Concat { first, second } => [first, second].into_iter().for_each(&mut reads),
-            Op::Conv { input, .. }
-            | Op::Norm { input, .. }
-            | Op::Relu { input }
-            | Op::MaxPool { input }
-            | Op::MeanPool { input }
-            | Op::GlobalMean { input } => reads(input),
-        }
-    }
-    let mut done = vec![Vec::new(); graph.nodes.len()];
-    for (value, id) in last.into_iter().enumerate() {
-        if let Some(id) = id {
-            done[id].push(value);
-        }
-    }
-    done
 }
 
 /// A tensor in the host's memory.

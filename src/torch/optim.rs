@@ -30,7 +30,9 @@ impl UpdateRule {
         let (first, second, steps) = match rule {
             Optimizer::Sgd { momentum, .. } if *momentum == 0.0 => Default::default(),
             Optimizer::Sgd { .. } => (zeros(), Vec::new(), Vec::new()),
-            Optimizer::Adam { .. } => (zeros(), zeros(), parameters.iter().map(|_| count()).collect()),
+            Optimizer::Adam { .. } => {
+                (zeros(), zeros(), parameters.iter().map(|_| count()).collect())
+            }
         };
         UpdateRule { rule: rule.clone(), parameters, first, second, steps }
     }

@@ -207,8 +207,7 @@ mod tests {
                 let x = (Tensor::arange(values, (Kind::Float, Device::Cpu)) * 0.37 + start).sin();
                 let x = x.view([size, 1, 8, 8]);
                 let y = (Tensor::arange(size, (Kind::Int64, Device::Cpu)) + epoch).remainder(10);
-                let (logits, loss) =
-                    stepper.step(&mut network, &mut rule, (&x, &y), rate).unwrap();
+                let (logits, loss) = stepper.step(&mut network, &mut rule, (&x, &y), rate).unwrap();
                 assert_eq!(logits.size(), [size, 10]);
                 losses.push(loss.double_value(&[]) as f32);
             }

@@ -2,11 +2,11 @@
 //! function of (seed, epoch, example).
 
 use crate::augment::{self, AugmentSpec, Draw};
+use crate::backend::Examples;
 use crate::corrupt::{self, CorruptionSpec, ImageShape};
 use crate::data::normalize::Normalization;
 use crate::data::toy::Points;
 use crate::data::{Catalog, DataError, ImageSet, RunImages, toy};
-use crate::backend::Examples;
 use crate::models::graph::{Shape, Signature};
 use crate::planted;
 use crate::rng::{Purpose, Stream};

@@ -91,12 +91,7 @@ impl Observer for Tracer {
         Err(TrainError::Interrupted(step.at))
     }
 
-    fn epoch(
-        &mut self,
-        _: u32,
-        _: u32,
-        _: &dyn Fn() -> Vec<u8>,
-    ) -> Result<(), TrainError> {
+    fn epoch(&mut self, _: u32, _: u32, _: &dyn Fn() -> Vec<u8>) -> Result<(), TrainError> {
         Ok(())
     }
 

@@ -132,8 +132,7 @@ impl<'a> Trainer<'a> {
             return Ok(Next::End(Status::Diverged));
         }
         if train.snapshots.contains(&epoch) {
-            let named =
-                crate::models::weights::named(self.backend.graph(), &self.backend.state());
+            let named = crate::models::weights::named(self.backend.graph(), &self.backend.state());
             observer.snapshot(epoch, named)?;
         }
         self.progress.schedule.observe(&train.schedule, means.loss);
@@ -142,11 +141,7 @@ impl<'a> Trainer<'a> {
 
     /// One pass over the shuffled training set, from where it was broken off if it was. Loss
     /// and accuracy are those of the batches as they were trained on.
-    fn pass(
-        &mut self,
-        rate: f64,
-        observer: &mut dyn Observer,
-    ) -> Result<MeanMetrics, TrainError> {
+    fn pass(&mut self, rate: f64, observer: &mut dyn Observer) -> Result<MeanMetrics, TrainError> {
         let Trainer { spec, feed, backend, progress, batches, .. } = self;
         let (source, batches) = (feed.source(), *batches);
         let epoch = progress.epoch + 1;

@@ -2,9 +2,9 @@
 
 use super::claims::{Claims, FEWEST_SEEDS};
 use super::reference::{BlessedVerdict, Reference, ReferenceValue};
+use crate::backend::Platform;
 use crate::experiments::results::ExperimentResult;
 use crate::spec::TRAINING_SEMANTICS;
-use crate::backend::Platform;
 use std::collections::BTreeMap;
 
 /// Results that cannot be blessed.

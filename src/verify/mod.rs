@@ -10,8 +10,8 @@ pub mod reference;
 pub mod regression;
 pub mod stats;
 
-use crate::experiments::results::ExperimentResult;
 use crate::backend::Platform;
+use crate::experiments::results::ExperimentResult;
 use claims::Claims;
 use outcome::{RegressionStatus, Verdict, Verification};
 use reference::Reference;

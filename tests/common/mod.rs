@@ -2,9 +2,12 @@
 #![allow(dead_code)]
 
 use bad_global_minima::augment::AugmentSpec;
+use bad_global_minima::backend::Device;
 use bad_global_minima::corrupt::{CorruptionSpec, ZeroOutUnit};
+use bad_global_minima::engine::{EngineDevice, Options, Simd};
+use bad_global_minima::models::graph::{Graph, Signature};
+use bad_global_minima::models::state::{InitialWeights, State};
 use bad_global_minima::spec::*;
-use bad_global_minima::torch::Precision;
 use bad_global_minima::train::metrics::{Evaluation, Metrics};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -39,6 +42,7 @@ pub fn small_run() -> RunSpec {
             snapshots: Vec::new(),
         },
         precision: Precision::Strict,
+        numerics: Numerics::portable(),
     }
 }
 
@@ -79,6 +83,7 @@ pub fn toy_run(epochs: u32) -> RunSpec {
             snapshots: Vec::new(),
         },
         precision: Precision::Strict,
+        numerics: Numerics::portable(),
     }
 }
 
@@ -232,10 +237,21 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Whether this is the kind of machine that the smoke reference was made on: elsewhere the
-/// last bits of a training differ, and with them what is compared to the last digit.
+/// This machine's CPU with the engine.
+pub fn cpu() -> EngineDevice {
+    EngineDevice(Options { simd: Simd::detect(), threads: 1 })
+}
+
+/// A network with random weights.
+pub fn network(spec: &NetworkSpec, signature: Signature, seed: u64) -> (Graph, State) {
+    let graph = Graph::new(spec, signature);
+    let state = State::random(&graph, InitialWeights { seed, scale: 1.0 });
+    (graph, state)
+}
+
+/// Whether the smoke reference promises the engine's bits.
 pub fn on_reference_platform() -> bool {
-    use bad_global_minima::{torch, verify::reference::Reference};
+    use bad_global_minima::verify::reference::Reference;
     let reference = Reference::of_profile(&repository().join("expected"), "smoke").unwrap();
-    reference.is_some_and(|r| r.platform == torch::platform(tch::Device::Cpu))
+    reference.is_some_and(|r| r.platform.agrees(&cpu().platform()))
 }

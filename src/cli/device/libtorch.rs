@@ -1,9 +1,9 @@
 //! Devices of libtorch.
 
-use super::ALL_GPUS;
 use crate::backend::Device;
 use crate::cli::Failure;
 use crate::torch::{self, TorchDevice, TorchError};
+use std::sync::Once;
 
 impl From<TorchError> for Failure {
     fn from(problem: TorchError) -> Self {
@@ -18,10 +18,25 @@ pub fn names(device: &str) -> Result<Vec<String>, Failure> {
         tch::Device::Cuda(index) => format!("cuda:{index}"),
         _ => "cpu".to_owned(),
     };
-    if device == ALL_GPUS {
-        return Ok(torch::all_gpus()?.into_iter().map(name).collect());
+    let devices = torch::devices(device)?;
+    if device == "auto"
+        && !devices.iter().any(|device| device.is_cuda())
+        && let Some(problem) = torch::cuda_failure()
+    {
+        warn_of_unused_gpu(&problem);
     }
-    Ok(vec![name(torch::device(device)?)])
+    Ok(devices.into_iter().map(name).collect())
+}
+
+/// `auto` takes the CPU where CUDA does not load: that must not go unnoticed.
+fn warn_of_unused_gpu(problem: &str) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        eprintln!(
+            "bgm: this machine has an NVIDIA driver, but its GPU cannot be used: {problem}; the \
+             CPU is used instead (--device cpu says that this is meant)"
+        );
+    });
 }
 
 /// One device.

@@ -13,6 +13,7 @@ use crate::engine::{EngineDevice, Options, Simd};
 use crate::experiments::Profile;
 use crate::spec::Numerics;
 use std::collections::BTreeSet;
+use std::sync::Once;
 
 /// What stands for every GPU of the machine.
 pub const ALL_GPUS: &str = "cuda:all";
@@ -41,7 +42,15 @@ impl Place {
     /// # Errors
     /// If it is absent, or `BGM_SIMD` asks for instructions that it has not.
     pub fn open(&self, global: &Global) -> Result<Box<dyn Device>, Failure> {
-        if global.cuda_graphs && !self.is_gpu() {
+        self.open_with(global, global.cuda_graphs)
+    }
+
+    /// As [`Place::open`], with steps recorded as CUDA graphs or not, as told.
+    ///
+    /// # Errors
+    /// As [`Place::open`].
+    pub fn open_with(&self, global: &Global, graphs: bool) -> Result<Box<dyn Device>, Failure> {
+        if graphs && !self.is_gpu() {
             return Err(Failure::Usage(format!(
                 "--cuda-graphs: only a GPU has them, and --device {} is none here; leave the \
                  option out",
@@ -57,15 +66,27 @@ impl Place {
                 }
                 Ok(Box::new(EngineDevice(Options { simd: simd()?, threads })))
             }
-            EngineName::Libtorch => libtorch::open(&self.name, global.cuda_graphs),
+            EngineName::Libtorch => libtorch::open(&self.name, graphs),
         }
     }
 }
 
-/// The instructions that `BGM_SIMD` names, or the best that the processor has.
+/// The instructions that `BGM_SIMD` names, or the fastest that the processor has.
 fn simd() -> Result<Simd, Failure> {
+    static SAID: Once = Once::new();
     match std::env::var("BGM_SIMD") {
-        Err(_) => Ok(Simd::best()),
+        Err(_) => {
+            let simd = Simd::detect();
+            if !simd.is_fast() {
+                SAID.call_once(|| {
+                    eprintln!(
+                        "bgm: this processor has no AVX2 with FMA: the same bits take about a \
+                         hundred times as long"
+                    );
+                });
+            }
+            Ok(simd)
+        }
         Ok(name) => {
             Simd::named(&name).map_err(|problem| Failure::Usage(format!("BGM_SIMD: {problem}")))
         }

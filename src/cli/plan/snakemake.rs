@@ -1,9 +1,9 @@
 //! `bgm plan --format snakemake`: the plan for an engine that schedules across machines.
 
-use super::super::Failure;
 use super::super::args::{Global, Plan as Options};
 use super::super::child;
 use super::super::session::Session;
+use super::super::{Failure, device};
 use crate::experiments::graph::{Graph, Job, Kind, Speed};
 use crate::schedule::worker::unmeasured;
 use crate::spec::Key;
@@ -161,9 +161,11 @@ fn whole(path: &Path) -> Result<String, Failure> {
 
 fn store_options(global: &Global, on_gpu: bool) -> Result<Vec<String>, Failure> {
     // A job sees the one GPU that it was given. Without one it must not look for any.
-    let device = if on_gpu { "cuda:0" } else { "cpu" };
-    let options =
-        ["--store", &whole(&global.store)?, "--data", &whole(&global.data)?, "--device", device];
+    let device_name = if on_gpu { "cuda:0" } else { "cpu" };
+    let numerics = device::numerics(global)?;
+    let engine = if numerics.is_portable() { "portable" } else { "libtorch" };
+    let (store, data) = (whole(&global.store)?, whole(&global.data)?);
+    let options = ["--store", &store, "--data", &data, "--engine", engine, "--device", device_name];
     let graphs = (global.cuda_graphs && on_gpu).then_some("--cuda-graphs");
     Ok(options.into_iter().chain(graphs).map(str::to_owned).collect())
 }
