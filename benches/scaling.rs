@@ -8,9 +8,9 @@
 mod common;
 
 use anyhow::{Context, bail};
+use bad_global_minima::backend::Device;
 use bad_global_minima::report::figures;
 use bad_global_minima::spec::{DataSpec, RunSpec};
-use bad_global_minima::torch;
 use clap::Parser;
 use common::chart::{self, Column};
 use common::summary::median;
@@ -125,7 +125,7 @@ fn main() -> anyhow::Result<()> {
         let falls = matches!(axis.measure, Measure::Jobs);
         columns.push(Column { title, x_label, points, falls });
     }
-    let device = torch::platform(tch::Device::Cpu).device;
+    let device = trainer::cpu(1).platform().device;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let how = format!(
         "ResNet18 on images of 14x14 pixels; 500 images, R = 1 and width 8 where they are not \
@@ -155,7 +155,6 @@ fn spec_of([images, replication, width]: [u32; 3]) -> anyhow::Result<RunSpec> {
 }
 
 fn epoch_here(point: [u32; 3]) -> anyhow::Result<Value> {
-    torch::initialize()?;
     let seconds = trainer::time_epochs(&spec_of(point)?, &workload::catalog(), 2)?;
     let status = std::fs::read_to_string("/proc/self/status")?;
     Ok(json!({ "seconds": median(&seconds), "bytes": kibibytes(&status, "VmHWM:") * 1024.0 }))

@@ -10,10 +10,9 @@
 mod common;
 
 use anyhow::{Context, bail};
-use bad_global_minima::models::Signature;
-use bad_global_minima::spec::NetworkSpec;
-use bad_global_minima::torch::{self, Precision};
-use bad_global_minima::train::replay::Stepper;
+use bad_global_minima::models::graph::{Graph, Shape, Signature};
+use bad_global_minima::spec::{NetworkSpec, Precision};
+use bad_global_minima::torch::{self, TorchDevice};
 use clap::Parser;
 use common::trainer::Trainer;
 use common::{flop, process, workload};
@@ -75,7 +74,7 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let platform = torch::platform(device);
-    println!("{}, libtorch {}, batches of {batch}", platform.device, platform.libtorch);
+    println!("{}, {}, batches of {batch}", platform.device, platform.numerics);
     let work = options.work();
     if let Some(folder) = work.parent() {
         std::fs::create_dir_all(folder)?;
@@ -102,7 +101,7 @@ fn main() -> anyhow::Result<()> {
                 Err(problem) => println!("  FAILED: {problem}"),
             }
         }
-        let flop = flop::count(&network, signature).step() as f64;
+        let flop = flop::count(&Graph::new(&network, signature)).step() as f64;
         for (label, speed) in &speeds {
             let Some(speed) = speed.as_f64() else { continue };
             let precision = label.split(", ").nth(1).unwrap_or_default();
@@ -155,9 +154,13 @@ fn name_of(device: Device) -> String {
 
 /// At the paper's widths for a GPU, at the profiles' for a CPU.
 fn networks(device: Device) -> Vec<(String, NetworkSpec, Signature)> {
-    let paper = [3, 32, 32];
+    let paper = Shape::new(3, 32, 32);
     let mut all = workload::counted();
-    all.retain(|(.., s)| if device.is_cuda() { s.input == paper } else { s.input == [1, 14, 14] });
+    all.retain(
+        |(.., s)| {
+            if device.is_cuda() { s.input == paper } else { s.input == Shape::new(1, 14, 14) }
+        },
+    );
     all
 }
 
@@ -234,11 +237,10 @@ fn ours(options: &Options, device: Device, batch: i64, how: &str) -> anyhow::Res
                     .iter()
                     .find(|(name, ..)| *name == options.network)
                     .with_context(|| format!("--network '{}': unknown", options.network))?;
+                let place = TorchDevice::new(device, how == "graphs");
                 let mut trainer =
-                    Trainer::made_up(network, *signature, batch, (device, precision))?;
-                let mut stepper =
-                    if how == "graphs" { Stepper::replaying(device) } else { Stepper::plain() };
-                let time = trainer.time_block(&mut stepper, options.steps, WARM_UP)?;
+                    Trainer::made_up(network, *signature, batch as usize, (&place, precision))?;
+                let time = trainer.time_block(options.steps, WARM_UP)?;
                 (format!("{label}, {how}"), time)
             }
             other => bail!("--ours '{other}': plain, graphs or peak"),

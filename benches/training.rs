@@ -3,17 +3,17 @@
 
 mod common;
 
+use bad_global_minima::backend::Device;
 use bad_global_minima::data::Catalog;
 use bad_global_minima::experiments::aggregate::{RunRecord, Runs, aggregate};
 use bad_global_minima::experiments::results::{ExperimentResult, Measured};
 use bad_global_minima::experiments::{KeyMaker, Plan};
-use bad_global_minima::models::{InitialWeights, Network};
+use bad_global_minima::models::graph::Graph;
 use bad_global_minima::spec::{Key, RunSpec};
-use bad_global_minima::torch;
 use bad_global_minima::train::feed::Feed;
-use bad_global_minima::train::measure_split;
 use bad_global_minima::train::metrics::{Evaluation, Metrics, Status};
 use bad_global_minima::train::source::{Source, Split};
+use bad_global_minima::train::{self, measure_split};
 use bad_global_minima::verify::claims::Claims;
 use bad_global_minima::verify::reference::Reference;
 use bad_global_minima::verify::{Case, verify};
@@ -28,7 +28,6 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use tch::Device;
 
 fn main() -> anyhow::Result<ExitCode> {
     let round = std::env::var_os(rounds::ROUND);
@@ -50,7 +49,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 /// One round of all benchmarks, in this process; criterion's files go to `folder`.
 fn measure(folder: Option<&Path>) -> anyhow::Result<()> {
-    torch::initialize()?;
+    bad_global_minima::torch::initialize()?;
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(50))
@@ -83,7 +82,7 @@ fn steps(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()> {
         let mut trainer = Trainer::of(&spec, catalog)?;
         trainer.step()?;
         group.bench_function(name, |bencher| {
-            bencher.iter(|| trainer.step().expect("libtorch trains"));
+            bencher.iter(|| trainer.step().expect("the engine trains"));
         });
     }
     group.finish();
@@ -98,10 +97,7 @@ fn batches(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()> {
         let order: Vec<usize> = source.order(1).into_iter().map(|e| e as usize).collect();
         let batch = &order[..spec.train.batch_size as usize];
         group.bench_function(name, |bencher| {
-            bencher.iter(|| {
-                let batch = source.batch(Split::Train { epoch: 1 }, batch.iter().copied());
-                batch.tensors(source.signature(), Device::Cpu)
-            });
+            bencher.iter(|| source.batch(Split::Train { epoch: 1 }, batch.iter().copied()));
         });
     }
     group.finish();
@@ -118,12 +114,13 @@ fn batches(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()> {
 fn evaluation(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<()> {
     let spec = workload::sota()?;
     let source = Source::open(&spec, catalog)?;
-    let initial = InitialWeights { seed: 0, scale: 1.0 };
-    let network = Network::new(&spec.network, source.signature(), initial, Device::Cpu);
-    let feed = Feed::new(&source, Device::Cpu);
+    let graph = Graph::new(&spec.network, source.signature());
+    let state = train::start(&from_random_weights(&spec), &graph, 0, None)?;
+    let mut backend = train::open(&spec, &graph, &state, &trainer::cpu(1))?;
+    let mut feed = Feed::new(&source);
     let mut group = flat(criterion, "evaluation");
     group.bench_function("resnet18, 2000 images", |bencher| {
-        bencher.iter(|| measure_split(&network, &feed, Split::Test, &|| false));
+        bencher.iter(|| measure_split(&mut *backend, &mut feed, Split::Test, &|| false));
     });
     group.finish();
     Ok(())
@@ -147,7 +144,7 @@ fn bookkeeping(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<(
     let tables = workload::repository().join("paper_tables");
     let claims = Claims::read(&expected.join("claims.toml"), &tables)?;
     let blessed = Reference::of_profile(&expected, "quick")?;
-    let platform = torch::platform(Device::Cpu);
+    let platform = trainer::cpu(1).platform();
     group.bench_function("verification of quick", |bencher| {
         let case = Case {
             profile: "quick",
@@ -204,7 +201,7 @@ impl Runs for MadeUp {
 
 /// Prints what a step could be and what it is.
 fn limit(measured: &Rounds) -> anyhow::Result<()> {
-    println!("\nThe limit: {}", torch::platform(Device::Cpu).device);
+    println!("\nThe limit: {}", trainer::cpu(1).platform().device);
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as i32;
     let mut one = f64::NAN;
     for threads in std::iter::once(1).chain((cores > 1).then_some(cores)) {
@@ -216,7 +213,7 @@ fn limit(measured: &Rounds) -> anyhow::Result<()> {
     }
     println!("\nOperations (convolutions and linear layers) of a training step, per image:");
     for (name, network, signature) in workload::counted() {
-        let count = flop::count(&network, signature);
+        let count = flop::count(&Graph::new(&network, signature));
         let [parameters, flop] = [count.parameters as f64 / 1e6, count.step() as f64 / 1e6];
         println!("  {name}: {parameters:.3} million parameters, {flop:.1} MFLOP");
     }
@@ -226,7 +223,7 @@ fn limit(measured: &Rounds) -> anyhow::Result<()> {
         let Some(seconds) = measured.seconds(&format!("step/{name}")) else { continue };
         let spec = from_random_weights(&spec);
         let signature = Source::open(&spec, &catalog)?.signature();
-        let count = flop::count(&spec.network, signature);
+        let count = flop::count(&Graph::new(&spec.network, signature));
         let batch = f64::from(spec.train.batch_size);
         let share = 100.0 * count.step() as f64 * batch / seconds / one;
         let rate = batch / seconds;

@@ -10,35 +10,19 @@ mod flop;
 #[allow(dead_code)]
 mod summary;
 
-use bad_global_minima::models::{InitialWeights, Network, Signature};
+use bad_global_minima::models::graph::{Graph, Shape, Signature};
 use bad_global_minima::spec::{Arch, NetworkSpec};
 use compare::{Times, Verdict};
 use summary::{Ratio, Summary, median};
-use tch::{Device, Kind, Tensor};
 
-const SMALL: Signature = Signature { input: [1, 14, 14], outputs: 10 };
-const PAPER: Signature = Signature { input: [3, 32, 32], outputs: 10 };
-
-#[test]
-fn the_walk_through_a_network_meets_every_parameter() {
-    for arch in [Arch::Mlp, Arch::Resnet18, Arch::Resnet50, Arch::Vgg16, Arch::Densenet40] {
-        for (width, batch_norm, signature) in
-            [(4, true, SMALL), (6, false, SMALL), (4, true, PAPER)]
-        {
-            let spec = NetworkSpec { arch, width, batch_norm };
-            let initial = InitialWeights { seed: 0, scale: 1.0 };
-            let network = Network::new(&spec, signature, initial, Device::Cpu);
-            let counted = flop::count(&spec, signature).parameters;
-            assert_eq!(counted, network.parameter_count() as u64, "{spec:?} {signature:?}");
-        }
-    }
-}
+const SMALL: Signature = Signature { input: Shape::new(1, 14, 14), outputs: 10 };
+const PAPER: Signature = Signature { input: Shape::new(3, 32, 32), outputs: 10 };
 
 #[test]
 fn operations_are_those_that_pytorch_counts() {
     // benches/pytorch_baseline.py flop: torch.utils.flop_counter.FlopCounterMode around
     // forward, cross entropy and backward of two images, halved (PyTorch 2.11.0).
-    const FULL_SIZE: Signature = Signature { input: [1, 28, 28], outputs: 10 };
+    const FULL_SIZE: Signature = Signature { input: Shape::new(1, 28, 28), outputs: 10 };
     let counted = [
         (Arch::Resnet18, 8, SMALL, 11_469_696),
         (Arch::Resnet18, 64, FULL_SIZE, 2_733_901_824),
@@ -55,7 +39,8 @@ fn operations_are_those_that_pytorch_counts() {
     ];
     for (arch, width, signature, expected) in counted {
         let network = NetworkSpec { arch, width, batch_norm: true };
-        assert_eq!(flop::count(&network, signature).step(), expected, "{network:?} {signature:?}");
+        let count = flop::count(&Graph::new(&network, signature));
+        assert_eq!(count.step(), expected, "{network:?} {signature:?}");
     }
 }
 
@@ -166,23 +151,19 @@ fn a_slower_program_is_never_what_the_next_one_is_compared_with() {
 
 #[test]
 fn products_with_padding_are_counted_apart() {
-    let cases: [(u64, [u64; 2], [u64; 2]); 4] =
-        [(3, [28, 28], [28, 28]), (3, [28, 14], [14, 7]), (3, [7, 7], [4, 4]), (1, [7, 7], [4, 4])];
-    for (kernel, before, after) in cases {
-        // Of ones with ones, each output is the number of its taps inside the image.
-        let ones = |side: [u64; 2]| {
-            let [height, width] = side.map(|side| side as i64);
-            Tensor::ones([1, 1, height, width], (Kind::Double, Device::Cpu))
-        };
-        let (stride, padding) = (before[0].div_ceil(after[0]) as i64, kernel as i64 / 2);
-        let taps = ones([kernel; 2]);
-        let out = ones(before).conv2d::<Tensor>(&taps, None, [stride; 2], [padding; 2], [1, 1], 1);
-        assert_eq!(out.size()[2..], after.map(|side| side as i64));
-        let counted = flop::inside(kernel, flop::Sides { before, after });
-        assert_eq!(counted as f64, out.sum(Kind::Double).double_value(&[]), "{before:?}");
-    }
+    // Of a 3x3 kernel in the middle of 28x28 pixels, 84 - 2 of the 84 rows of taps are inside.
+    let vgg = NetworkSpec { arch: Arch::Vgg16, width: 1, batch_norm: true };
+    let graph = Graph::new(&vgg, Signature { input: Shape::new(1, 28, 28), outputs: 10 });
+    let first = graph.layer_products().next().unwrap();
+    assert_eq!((first.all, first.inside), (9 * 28 * 28, 82 * 82));
+    // At stride 2 the last row of 28 is reached and the one after it is not: 42 - 1 of 42 rows.
+    let resnet = NetworkSpec { arch: Arch::Resnet18, width: 1, batch_norm: true };
+    let graph = Graph::new(&resnet, Signature { input: Shape::new(1, 28, 28), outputs: 10 });
+    let halving = graph.layer_products().nth(5).unwrap();
+    assert_eq!((halving.all, halving.inside), (2 * 9 * 14 * 14, 2 * 41 * 41));
     let network = NetworkSpec { arch: Arch::Resnet18, width: 64, batch_norm: true };
-    let count = flop::count(&network, Signature { input: [1, 28, 28], outputs: 10 });
+    let count =
+        flop::count(&Graph::new(&network, Signature { input: Shape::new(1, 28, 28), outputs: 10 }));
     let share = count.step_inside() as f64 / count.step() as f64;
     assert!((0.80..0.90).contains(&share), "{share}");
 }

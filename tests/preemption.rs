@@ -311,7 +311,7 @@ fn signals_in_the_middle_of_an_epoch_lose_nothing() {
         assert_eq!(files(&place, ".lock"), Vec::<PathBuf>::new(), "a lock is left behind");
         // What it says of where it was is where the next call goes on.
         let (epoch, batches) = now().expect("a checkpoint");
-        let place = EpochPosition { epoch: epoch + 1, batches, of: 200 };
+        let place = EpochPosition { epoch: epoch + 1, batches, total_batches: 200 };
         let says = format!("bgm: interrupted {place}; the next call goes on from there");
         assert!(said.contains(&says), "'{says}' is not in: {said}");
         last = Some((epoch, batches));

@@ -4,6 +4,7 @@
 pub mod chart;
 pub mod compare;
 pub mod flop;
+#[cfg(feature = "torch")]
 pub mod peak;
 pub mod process;
 pub mod rounds;

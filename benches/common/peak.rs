@@ -2,9 +2,9 @@
 //! run, and what part of it the steps of a network reach.
 
 use super::summary::median;
-use super::trainer::Trainer;
+use super::trainer::{self, Trainer};
 use super::workload;
-use bad_global_minima::torch::Precision;
+use bad_global_minima::spec::Precision;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
@@ -75,9 +75,8 @@ pub fn full_width(threads: i32, rounds: usize) -> anyhow::Result<Reached> {
         &workload::FULL_WIDTH,
         workload::FULL_SIZE,
         workload::FULL_BATCH,
-        (Device::Cpu, Precision::Strict),
+        (&trainer::cpu(threads as usize), Precision::Strict),
     )?;
-    tch::set_num_threads(threads);
     trainer.step()?;
     let (mut peaks, mut steps) = (vec![product(threads)], Vec::new());
     for _ in 0..rounds {

@@ -2,117 +2,133 @@
 
 use super::summary::median;
 use super::workload;
+use bad_global_minima::backend::{Backend, Batch, Crop, Device, PixelSet, Side, Totals};
 use bad_global_minima::corrupt;
 use bad_global_minima::data::{Catalog, ImageSet};
+use bad_global_minima::engine::{EngineDevice, Options, Simd};
+use bad_global_minima::models::graph::{Graph, Signature};
+use bad_global_minima::models::state::{InitialWeights, State};
 use bad_global_minima::models::weights::NamedTensors;
-use bad_global_minima::models::{InitialWeights, Network, Signature};
-use bad_global_minima::optim::OptimizerState;
-use bad_global_minima::spec::{NetworkSpec, Optimizer, RunSpec, Start, Stop};
-use bad_global_minima::torch::Precision;
-use bad_global_minima::train::replay::Stepper;
-use bad_global_minima::train::source::{Source, Split};
+use bad_global_minima::spec::{NetworkSpec, Optimizer, Precision, RunSpec, Start, Stop};
+use bad_global_minima::train::source::{self, Source, Split};
 use bad_global_minima::train::{self, Inputs, Observer, TrainError};
 use std::time::Instant;
-use tch::{Device, Kind, Tensor};
 
-/// A network with its optimizer and a batch.
+/// This machine's CPU with the engine.
+pub fn cpu(threads: usize) -> EngineDevice {
+    EngineDevice(Options { simd: Simd::detect(), threads })
+}
+
+/// A network with its update rule and a batch.
 pub struct Trainer {
-    network: Network,
-    optimizer: OptimizerState,
-    inputs: Tensor,
-    labels: Tensor,
+    backend: Box<dyn Backend>,
+    batch: source::Batch,
+    /// Whether the device keeps the batch.
+    kept: bool,
     rate: f64,
 }
 
 impl Trainer {
-    /// The first step of a run, parents left out.
+    /// The first step of a run on one core, parents left out.
     ///
     /// # Errors
     /// If its data cannot be read.
     pub fn of(spec: &RunSpec, catalog: &Catalog) -> anyhow::Result<Trainer> {
         let spec = from_random_weights(spec);
         let source = Source::open(&spec, catalog)?;
-        let network = train::start(&spec, &source, None, Device::Cpu)?;
+        let graph = Graph::new(&spec.network, source.signature());
+        let state = train::start(&spec, &graph, source.seed(), None)?;
+        let mut backend = train::open(&spec, &graph, &state, &cpu(1))?;
+        backend.set_optimizer(&spec.train.optimizer);
         let batch = source.batch(Split::Train { epoch: 1 }, 0..spec.train.batch_size as usize);
-        let (inputs, labels) = batch.tensors(source.signature(), Device::Cpu);
-        let optimizer = OptimizerState::new(&spec.train.optimizer, &network);
-        Ok(Trainer { network, optimizer, inputs, labels, rate: spec.train.learning_rate })
+        Ok(Trainer { backend, batch, kept: false, rate: spec.train.learning_rate })
     }
 
     /// A network of its own on made-up images.
     ///
     /// # Errors
-    /// If libtorch refuses the switches, or the device the precision.
+    /// If the device has not the precision or the memory.
     pub fn made_up(
         network: &NetworkSpec,
         signature: Signature,
-        batch: i64,
-        (device, precision): (Device, Precision),
+        examples: usize,
+        (device, precision): (&dyn Device, Precision),
     ) -> anyhow::Result<Trainer> {
-        bad_global_minima::torch::use_precision(precision, device)?;
-        let initial = InitialWeights { seed: 0, scale: 1.0 };
-        let network = Network::new(network, signature, initial, device);
-        let rule = Optimizer::Sgd { momentum: 0.9, weight_decay: 5e-4 };
-        let optimizer = OptimizerState::new(&rule, &network);
-        let [channels, height, width] = signature.input;
-        let count = batch * height * width * channels;
-        let ramp = Tensor::arange(count, (Kind::Float, Device::Cpu));
-        let inputs = (ramp * 0.7).sin().view([batch, height, width, channels]);
-        let inputs = inputs.permute([0, 3, 1, 2]).to_device(device);
-        let labels = Tensor::arange(batch, (Kind::Int64, device)).remainder(10);
-        Ok(Trainer { network, optimizer, inputs, labels, rate: 1e-4 })
+        let graph = Graph::new(network, signature);
+        let state = State::random(&graph, InitialWeights { seed: 0, scale: 1.0 });
+        let mut backend = device.open(&graph, &state, precision)?;
+        backend.set_optimizer(&Optimizer::Sgd { momentum: 0.9, weight_decay: 5e-4 });
+        let pixel = |place: usize| (place * 7919 % 251) as u8;
+        let values = signature.input.values();
+        let label = |example: usize| (example % workload::CLASSES) as i64;
+        let table: Vec<f32> = (0..256).map(|value| value as f32 / 64.0 - 2.0).collect();
+        let inputs = (0..examples * values).map(|place| table[usize::from(pixel(place))]);
+        let batch =
+            source::Batch { inputs: inputs.collect(), labels: (0..examples).map(label).collect() };
+        let read = |example: usize, out: &mut [u8]| {
+            for (place, value) in out.iter_mut().enumerate() {
+                *value = pixel(example * values + place);
+            }
+            label(example)
+        };
+        let set = PixelSet {
+            examples,
+            crop: signature.input,
+            padding: 0,
+            table: table.repeat(signature.input.channels),
+            read: &read,
+        };
+        let kept = backend.keep(Side::Train, &set)?;
+        if kept {
+            let crop = |example| Crop { example, top: 0, left: 0, flip: false };
+            let crops: Vec<Crop> = (0..examples as u32).map(crop).collect();
+            backend.open_pass(Side::Train, &crops)?;
+        }
+        Ok(Trainer { backend, batch, kept, rate: 1e-4 })
     }
 
     /// Forward, loss, backward, update.
     ///
     /// # Errors
-    /// If libtorch fails.
+    /// If the device fails.
     pub fn step(&mut self) -> anyhow::Result<()> {
-        let batch = (&self.inputs, &self.labels);
-        drop(train::step(&mut self.network, &mut self.optimizer, batch, self.rate)?);
-        Ok(())
+        let batch = match self.kept {
+            true => Batch::Resident(0..self.batch.labels.len()),
+            false => Batch::Host(self.batch.examples()),
+        };
+        Ok(self.backend.train(&batch, self.rate)?)
     }
 
     /// Seconds of a step, over `count` of them that are not waited for one by one, after some to
     /// warm up: the median of three such blocks.
     ///
     /// # Errors
-    /// If libtorch fails.
-    pub fn time_block(
-        &mut self,
-        stepper: &mut Stepper,
-        count: u32,
-        warm_up: u32,
-    ) -> anyhow::Result<f64> {
-        self.block(stepper, warm_up)?;
+    /// If the device fails.
+    pub fn time_block(&mut self, count: u32, warm_up: u32) -> anyhow::Result<f64> {
+        self.block(warm_up)?;
         let mut seconds = Vec::new();
         for _ in 0..3 {
             let start = Instant::now();
-            self.block(stepper, count)?;
+            self.block(count)?;
             seconds.push(start.elapsed().as_secs_f64() / f64::from(count));
         }
         Ok(median(&seconds))
     }
 
-    fn block(&mut self, stepper: &mut Stepper, count: u32) -> anyhow::Result<()> {
-        let mut last = None;
+    fn block(&mut self, count: u32) -> anyhow::Result<()> {
+        self.backend.set_totals(Totals::default());
         for _ in 0..count {
-            let batch = (&self.inputs, &self.labels);
-            let (network, optimizer) = (&mut self.network, &mut self.optimizer);
-            // Detached: nodes of autograd that outlive a step belong to the stream that they were
-            // made on, and a recording on another stream would fail.
-            last = Some(stepper.step(network, optimizer, batch, self.rate)?.1.detach());
+            self.step()?;
         }
         // Reading a number waits for all that the device has been given.
-        let is_finite = last.is_some_and(|loss| loss.double_value(&[]).is_finite());
-        anyhow::ensure!(is_finite, "the loss is not finite");
+        anyhow::ensure!(self.backend.totals().loss.is_finite(), "the loss is not finite");
         Ok(())
     }
 
     /// Seconds of each of `count` steps, after some to warm up.
     ///
     /// # Errors
-    /// If libtorch fails.
+    /// If the device fails.
     pub fn time_steps(&mut self, count: usize, warm_up: usize) -> anyhow::Result<Vec<f64>> {
         for _ in 0..warm_up {
             self.step()?;
@@ -150,21 +166,14 @@ impl Observer for Clock {
 /// and training on them, without evaluations.
 ///
 /// # Errors
-/// If data cannot be read or libtorch fails.
+/// If data cannot be read or the device fails.
 pub fn time_epochs(spec: &RunSpec, catalog: &Catalog, count: u32) -> anyhow::Result<Vec<f64>> {
     let mut spec = from_random_weights(spec);
     // One more at each end: the last is evaluated after it.
     spec.train.stop = Stop::Epochs(count + 2);
     spec.train.evaluate_every = u32::MAX;
     let mut clock = Clock(Vec::new());
-    let inputs = Inputs {
-        catalog,
-        device: Device::Cpu,
-        graphs: false,
-        parent: None,
-        resume: None,
-        key: "benchmark",
-    };
+    let inputs = Inputs { catalog, device: &cpu(1), parent: None, resume: None, key: "benchmark" };
     train::train(&spec, &inputs, &mut clock)?;
     let gap = |pair: &[Instant]| (pair[1] - pair[0]).as_secs_f64();
     Ok(clock.0.windows(2).map(gap).take(count as usize).collect())

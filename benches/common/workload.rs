@@ -5,7 +5,7 @@ use anyhow::Context;
 use bad_global_minima::corrupt::{CorruptionSpec, ZeroOutUnit};
 use bad_global_minima::data::Catalog;
 use bad_global_minima::experiments::{Plan, Profile, Seeds};
-use bad_global_minima::models::Signature;
+use bad_global_minima::models::graph::{Graph, Shape, Signature};
 use bad_global_minima::spec::{Arch, NetworkSpec, RunSpec};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 pub const HEADLINE: &str = "table1_accuracy";
 /// The embedded images.
 pub const DATASET: &str = "fashion-mnist-subset";
-pub const CLASSES: i64 = 10;
+pub const CLASSES: usize = 10;
 
 /// What the baseline and the declarations lie in: the nearest folder above this program that has
 /// the baseline, so that a program which was carried elsewhere with it finds it; else where it
@@ -113,14 +113,14 @@ pub fn corruption() -> CorruptionSpec {
 /// The paper's network at the size of Fashion-MNIST, whose step is held against the peak.
 pub const FULL_WIDTH: NetworkSpec =
     NetworkSpec { arch: Arch::Resnet18, width: 64, batch_norm: true };
-pub const FULL_SIZE: Signature = Signature { input: [1, 28, 28], outputs: CLASSES };
-pub const FULL_BATCH: i64 = 128;
+pub const FULL_SIZE: Signature = Signature { input: Shape::new(1, 28, 28), outputs: CLASSES };
+pub const FULL_BATCH: usize = 128;
 
 /// The networks whose operations are counted, with what they see: at the profiles' sizes, and
 /// at the paper's.
 pub fn counted() -> Vec<(String, NetworkSpec, Signature)> {
-    let small = Signature { input: [1, 14, 14], outputs: CLASSES };
-    let paper = Signature { input: [3, 32, 32], outputs: CLASSES };
+    let small = Signature { input: Shape::new(1, 14, 14), outputs: CLASSES };
+    let paper = Signature { input: Shape::new(3, 32, 32), outputs: CLASSES };
     let widths = [
         (Arch::Resnet18, "resnet18", 8, 64),
         (Arch::Resnet50, "resnet50", 4, 64),
@@ -128,7 +128,7 @@ pub fn counted() -> Vec<(String, NetworkSpec, Signature)> {
         (Arch::Densenet40, "densenet40", 4, 12),
     ];
     let named = |name: &str, arch, width, input: Signature| {
-        let [channels, height, side] = input.input;
+        let Shape { channels, height, width: side } = input.input;
         let name = format!("{name}, width {width}, {channels}x{height}x{side}");
         (name, NetworkSpec { arch, width, batch_norm: true }, input)
     };
@@ -144,13 +144,14 @@ pub fn counted() -> Vec<(String, NetworkSpec, Signature)> {
 /// The same for another program to read.
 pub fn described() -> Vec<Value> {
     let describe = |(name, network, signature): (String, NetworkSpec, Signature)| {
+        let Shape { channels, height, width } = signature.input;
         json!({ "name": name, "arch": network.arch, "width": network.width,
-                "input": signature.input })
+                "input": [channels, height, width] })
     };
     counted().into_iter().map(describe).collect()
 }
 
 /// Operations of the network of [`FULL_WIDTH`] on one image.
 pub fn full_count() -> Count {
-    flop::count(&FULL_WIDTH, FULL_SIZE)
+    flop::count(&Graph::new(&FULL_WIDTH, FULL_SIZE))
 }

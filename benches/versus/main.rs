@@ -9,6 +9,8 @@ mod common;
 mod headline;
 
 use anyhow::{Context, bail};
+use bad_global_minima::backend::Device;
+use bad_global_minima::models::graph::Graph;
 use bad_global_minima::spec::RunSpec;
 use bad_global_minima::torch;
 use clap::{Parser, ValueEnum};
@@ -90,8 +92,8 @@ fn main() -> anyhow::Result<()> {
     }
     let python = options.python.clone().context("--python: which interpreter has PyTorch?")?;
     let conductor = Conductor::new(python)?;
-    let platform = torch::platform(tch::Device::Cpu);
-    println!("{}, libtorch {}, {} cores", platform.device, platform.libtorch, cores());
+    let platform = trainer::cpu(1).platform();
+    println!("{}, {}, {} cores", platform.device, platform.numerics, cores());
     let mut summary = Summary::default();
     let wants = |part: Part| options.parts.contains(&part);
     if wants(Part::Step) {
@@ -304,7 +306,7 @@ impl Conductor {
         let work = self.work(&workload::sota()?, &[])?;
         let counts = self.theirs("flop", &work, &[])?;
         for (name, network, signature) in workload::counted() {
-            let count = flop::count(&network, signature);
+            let count = flop::count(&Graph::new(&network, signature));
             let theirs = counts["flop_per_image"][&name].as_f64().unwrap_or(f64::NAN);
             if count.step() as f64 != theirs {
                 bail!("{name}: {} operations an image, PyTorch counts {theirs}", count.step());
