@@ -4,6 +4,7 @@
 //! a [`Simd`] names.
 
 mod backward;
+mod device;
 mod evaluate;
 mod forward;
 mod kernels;
@@ -15,6 +16,7 @@ mod simd;
 #[cfg(test)]
 mod tests;
 
+pub use device::EngineDevice;
 pub use simd::{Simd, SimdError};
 
 use crate::backend::{Backend, BackendError, Batch, Examples, OptimizerState, Totals, With};
