@@ -5,27 +5,32 @@ PROFILE ?= quick
 OUT ?= reproduction
 STORE ?= runs
 DEVICE ?= auto
+ENGINE ?=
+# Libtorch is needed by GPUs, by ENGINE=libtorch, and by the tests, which compare with it.
+TORCH ?= $(if $(filter libtorch,$(ENGINE))$(wildcard /dev/nvidiactl /dev/nvidia0),yes,no)
+FEATURES = $(if $(filter yes,$(TORCH)),--features torch)
 BGM = ./target/release/bgm
 CARGO = cargo
 OPTIONS = --profile $(PROFILE) --store $(STORE) --device $(DEVICE) \
-    $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
+    $(if $(ENGINE),--engine $(ENGINE)) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
 .PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz bench \
     bench-vs-pytorch bench-scaling bench-throughput gpu-kit cluster-test check check-report ci clean help
 
-reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE)
+reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE, ENGINE)
 	@$(BGM) $(OPTIONS) reproduce --out $(OUT) $(if $(JOBS),--jobs $(JOBS))
 
-test: build ## every test, the planted regressions included
-	$(CARGO) test --release --no-fail-fast
+test: setup ## every test, the planted regressions and the comparisons with libtorch included
+	$(CARGO) test --release --features torch --no-fail-fast
 	$(CARGO) test --release --features planted-faults --test planted --test store_faults
-	@$(CARGO) build --release --quiet # the binary in its place is the one without faults again
+	@$(CARGO) build --release --quiet $(FEATURES) # the binary in its place is the one without faults again
 
 setup: ## libtorch into .torch/ (TORCH_PYTHON=... to use an installed PyTorch 2.11.0)
 	@./scripts/setup.sh
 
-build: setup ## the binary
-	@$(CARGO) build --release --quiet
+build: $(if $(FEATURES),setup) ## the binary (TORCH=yes: with libtorch; the default where there is an NVIDIA GPU)
+	@./scripts/setup.sh rust
+	@$(CARGO) build --release --quiet $(FEATURES)
 
 # Always from nothing: a stored run proves nothing about today's code.
 smoke: build ## the short exact gate: trains the smoke profile afresh and verifies it
@@ -50,34 +55,35 @@ crosscheck: build ## replay traces and load weights in plain PyTorch (an environ
 check-report: ## the smoke profile's report in headless Chromium (after `make smoke`)
 	@./scripts/check-report.sh
 
-faults: setup ## more than a thousand faults of the disk, one at every operation of the store
+faults: ## more than a thousand faults of the disk, one at every operation of the store
 	BGM_FAULTS=all $(CARGO) test --release --features planted-faults --test store_faults -- --nocapture
 	@$(CARGO) build --release --quiet
 
 fuzz: ## ten million inputs to everything that reads files (needs no libtorch)
 	@./scripts/fuzz.sh
 
-bench: build ## criterion benchmarks and the machine's limit, in turn with the last program (FILTER, ROUNDS, LIMIT, NOISE, SAVE)
+bench: build setup ## criterion benchmarks and the machine's limit, in turn with the last program (FILTER, ROUNDS, LIMIT, NOISE, SAVE)
 	@./scripts/bench.sh
 
-bench-vs-pytorch: build ## this program and a PyTorch baseline in turn (ROUNDS, PROFILE, SEEDS, JOBS, PARTS)
+bench-vs-pytorch: build setup ## this program and a PyTorch baseline in turn (ROUNDS, PROFILE, SEEDS, JOBS, PARTS)
 	@./scripts/bench-vs-pytorch.sh
 
 bench-scaling: build ## time and memory against data, R, width, seeds, jobs: target/scaling (SHORT=yes)
 	@$(CARGO) bench --quiet --profile release --bench scaling -- $(if $(SHORT),--short)
 
-bench-throughput: build ## images a second of each network on DEVICE, beside PyTorch (NETWORK, STEPS, PYTORCH=no)
+bench-throughput: build setup ## images a second of each network on DEVICE, beside PyTorch (NETWORK, STEPS, PYTORCH=no)
 	@./scripts/bench-throughput.sh --device $(DEVICE)
 
-gpu-kit: build ## what scripts/gpu-visit.sh carries to a machine with a GPU: target/gpu-kit
+gpu-kit: setup ## what scripts/gpu-visit.sh carries to a machine with a GPU: target/gpu-kit
 	@./scripts/gpu-kit.sh
 
 cluster-test: build ## a profile through a real Slurm on this machine (Debian, as root)
 	@./scripts/cluster-test.sh
 
-check: setup ## formatting and lints
+check: setup ## formatting and lints, with libtorch and without
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --release --all-targets --features torch --quiet -- -D warnings
 
 ci: check test smoke check-report ## what .ci/run does
 

@@ -9,9 +9,10 @@ cd "$(dirname "$0")/.."
 kit=${GPU_KIT:-target/gpu-kit}
 rm -rf "$kit"
 mkdir -p "$kit"/{benches,examples,specs,data,cpu-tests}
-throughput=$(cargo bench --quiet --profile release --bench throughput --no-run --message-format=json |
+throughput=$(cargo bench --quiet --profile release --features torch --bench throughput --no-run --message-format=json |
     sed -n 's/.*"name":"throughput".*"executable":"\([^"]*\)".*/\1/p' | tail -n1)
 [ -x "$throughput" ] || { echo "gpu-kit: the benchmark was not built" >&2; exit 70; }
+[ -n "${GPU_KIT_BGM:-}" ] || cargo build --release --quiet --features torch
 strip -o "$kit"/bgm "${GPU_KIT_BGM:-target/release/bgm}"
 strip -o "$kit"/throughput "$throughput"
 cp benches/pytorch_baseline.py "$kit"/benches/

@@ -5,6 +5,9 @@
 #   TORCH_PYTHON=/path/to/python   use the PyTorch 2.11.0 of that interpreter instead
 #   BGM_TORCH=small|full           choose the set by hand (default: full if there is an
 #                                  NVIDIA GPU, small otherwise)
+#
+# With the argument `rust` it only looks whether the Rust toolchain is there: without libtorch
+# nothing else is needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,16 +21,21 @@ need() { # command, package, purpose
     command -v "$1" >/dev/null 2>&1 || missing+=("  $1 ($3): apt-get install $2")
 }
 need cargo "rustup, or see https://rustup.rs; Rust 1.89 or newer is needed" "the Rust toolchain"
-need c++ g++ "a C++ compiler"
-need git git "to record which commit made a run"
-if [ -n "${TORCH_PYTHON:-}" ]; then
-    command -v "$TORCH_PYTHON" >/dev/null 2>&1 || missing+=("  TORCH_PYTHON=$TORCH_PYTHON: no such interpreter")
-elif ! command -v python3 >/dev/null 2>&1; then
-    missing+=("  python3 3.9 or newer (installs libtorch): apt-get install python3 python3-venv")
-elif ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then
-    missing+=("  python3 3.9 or newer (found $(python3 --version)): install a newer one")
-elif ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then
-    missing+=("  python3's venv module (installs libtorch): apt-get install python3-venv")
+need cc gcc "the linker"
+need_python() {
+    if [ -n "${TORCH_PYTHON:-}" ]; then
+        command -v "$TORCH_PYTHON" >/dev/null 2>&1 || missing+=("  TORCH_PYTHON=$TORCH_PYTHON: no such interpreter")
+    elif ! command -v python3 >/dev/null 2>&1; then
+        missing+=("  python3 3.9 or newer (installs libtorch): apt-get install python3 python3-venv")
+    elif ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then
+        missing+=("  python3 3.9 or newer (found $(python3 --version)): install a newer one")
+    elif ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then
+        missing+=("  python3's venv module (installs libtorch): apt-get install python3-venv")
+    fi
+}
+if [ "${1:-}" != rust ]; then
+    need c++ g++ "a C++ compiler"
+    need_python
 fi
 if [ ${#missing[@]} -gt 0 ]; then
     echo "setup: these are missing, nothing has been started:" >&2
@@ -39,6 +47,7 @@ if [ "$(printf '%s\n' 1.89.0 "$rust" | sort -V | head -n1)" != 1.89.0 ]; then
     echo "setup: Rust $rust is too old, 1.89 or newer is needed: rustup update" >&2
     exit 4
 fi
+[ "${1:-}" != rust ] || exit 0
 
 if [ -n "${TORCH_PYTHON:-}" ]; then
     choice="python $TORCH_PYTHON"

@@ -11,9 +11,11 @@ use std::time::Duration;
 /// Long enough to be killed in the middle; both parts with all there is to restore.
 fn long_chain() -> RunSpec {
     let mut chain = small_chain();
+    chain.network.width = 16;
     chain.train.stop = Stop::Epochs(40);
     chain.train.evaluate_every = 10;
     if let bad_global_minima::spec::Start::Run(parent) = &mut chain.start {
+        parent.network.width = 16;
         parent.train.stop = Stop::Epochs(30);
         parent.train.evaluate_every = 10;
     }

@@ -215,7 +215,8 @@ fn hessian_products_are_finite_differences_of_a_gradient_made_by_hand() {
     let mut backend = open(&graph, &state);
     let batches = std::slice::from_ref(&batch);
     let product =
-        sharpness::hessian_times(&mut *backend, &state, batches, &along, &|| false).unwrap();
+        sharpness::hessian_times(&mut *backend, &state, batches, (&along, 1e-3), &|| false)
+            .unwrap();
     assert!(backend.state() == state, "the weights are put back");
     let xs: Vec<Vec<f64>> =
         batch.inputs.chunks(3).map(|x| x.iter().map(|&value| f64::from(value)).collect()).collect();
@@ -274,8 +275,14 @@ fn the_largest_eigenvalue_of_a_small_hessian() {
     let column = |index: usize| {
         let mut unit = vec![0.0; count];
         unit[index] = 1.0;
-        sharpness::hessian_times(&mut *open(&graph, &state), &state, &data, &unit, &|| false)
-            .unwrap()
+        sharpness::hessian_times(
+            &mut *open(&graph, &state),
+            &state,
+            &data,
+            (&unit, sharpness::STEP),
+            &|| false,
+        )
+        .unwrap()
     };
     let columns: Vec<Vec<f64>> = (0..count).map(column).collect();
     let entry = |i: usize, j: usize| (columns[i][j] + columns[j][i]) / 2.0;

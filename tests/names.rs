@@ -201,7 +201,7 @@ fn names_and_numbers_of_a_profile() {
     refused(
         "tables/profiles/t.toml",
         &[
-            ("toy = 3", "toy = 0", &["[seeds] toy"]),
+            ("toy = 3", "toy = 0", &["at least one seed"]),
             ("toy = 3", "toys = 3", &["[seeds] toys"]),
             ("[\"tiny\"]", "[\"tinny\"]", &["experiments", "tinny"]),
             ("[\"tiny\"]", "[\"tiny\", \"tiny\"]", &["experiments", "tiny", "twice"]),

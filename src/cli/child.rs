@@ -2,7 +2,7 @@
 
 use super::args::{EngineName, Global};
 use super::{Failure as CliFailure, session};
-use crate::experiments::PlannedRun;
+use crate::experiments::{PlannedRun, cost};
 use crate::measure::MeasureSpec;
 use crate::schedule::devices::Devices;
 use crate::schedule::{Executor, Failure};
@@ -112,6 +112,7 @@ impl ChildExecutor<'_> {
         key: &Key,
         run: &PlannedRun,
         device: &str,
+        threads: usize,
     ) -> std::io::Result<(std::process::Child, PathBuf)> {
         let log = paths::log(&self.global.store, key, &std::process::id().to_string());
         std::fs::create_dir_all(self.global.store.join("logs"))?;
@@ -122,6 +123,7 @@ impl ChildExecutor<'_> {
             .args(["--store".as_ref(), self.global.store.as_os_str()])
             .args(["--data".as_ref(), self.global.data.as_os_str()])
             .args(["--engine", self.engine.name(), "--device", device])
+            .args(["--threads", &threads.to_string()])
             .args(self.global.cuda_graphs.then_some("--cuda-graphs"))
             .env("OMP_NUM_THREADS", "1")
             .stdin(Stdio::piped())
@@ -149,6 +151,7 @@ impl Executor for ChildExecutor<'_> {
         &self,
         key: &Key,
         run: &PlannedRun,
+        threads: usize,
         progress: &dyn Fn(u32, u32),
     ) -> Result<(), Failure> {
         let failed = |map: &Mutex<BTreeMap<Key, String>>| {
@@ -158,7 +161,8 @@ impl Executor for ChildExecutor<'_> {
         if self.children.is_stopping() {
             return Err(Failure::Interrupted);
         }
-        let spawned = self.start(key, run, place.device());
+        let threads = self.global.threads.unwrap_or(threads.min(cost::useful_threads(&run.spec)));
+        let spawned = self.start(key, run, place.device(), threads);
         let (mut child, log) =
             spawned.map_err(|e| Failure::Permanent(format!("cannot start: {e}")))?;
         self.children.begun(child.id());

@@ -137,6 +137,15 @@ pub fn seconds(spec: &RunSpec) -> f64 {
     Work::of(spec).cpu_seconds()
 }
 
+/// Multiply-adds of a step below which its threads would wait for each other rather than work.
+const THREADED_STEP: f64 = 4.0e6;
+
+/// Threads that a run can use: one if its steps are small.
+pub fn useful_threads(spec: &RunSpec) -> usize {
+    let step = TRAINING * graph(spec).multiply_adds() as f64 * f64::from(spec.train.batch_size);
+    if step < THREADED_STEP { 1 } else { usize::MAX }
+}
+
 /// Training images or points of a data set, before Algorithm 1 or noise copies.
 pub fn training_examples(data: &DataSpec) -> f64 {
     let images = match data {

@@ -78,7 +78,7 @@ impl Plan {
         let mut plan = Plan { experiments: Vec::new(), runs: BTreeMap::new(), order: Vec::new() };
         let mut keys = KeyMaker::new(catalog);
         for experiment in profile.experiments(tables, only)? {
-            let own = Seeds::first(profile.seed_count(&experiment));
+            let own = profile.seeds_of(&experiment);
             let seeds = seeds.unwrap_or(&own);
             let mut cells = Vec::new();
             let mut wanted: Vec<(u64, RunSpec, Key)> = Vec::new();

@@ -2,7 +2,7 @@
 //! `paper_tables/profiles/<name>.toml`; one may inherit from another.
 
 use super::declare::{Experiment, Level};
-use super::{Template, check};
+use super::{Seeds, Template, check};
 use crate::spec::{Arch, Numerics};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -30,8 +30,8 @@ pub struct Profile {
     pub gpu: bool,
     /// Numerics of its runs; not declared, but those of whoever computes them.
     pub numerics: Numerics,
-    /// Seeds of each base, or of a single experiment; runs use `0..n`.
-    pub seeds: BTreeMap<String, u32>,
+    /// Seeds of each base, or of a single experiment.
+    pub seeds: BTreeMap<String, Seeds>,
     /// Experiments in the order in which they are wanted.
     pub experiments: Vec<String>,
     /// Templates by name, before the levels of an experiment change them.
@@ -56,7 +56,7 @@ struct ProfileFile {
     #[serde(default)]
     gpu: Option<bool>,
     #[serde(default)]
-    seeds: BTreeMap<String, u32>,
+    seeds: BTreeMap<String, Seeds>,
     #[serde(default)]
     experiments: Vec<String>,
     #[serde(default)]
@@ -104,11 +104,7 @@ impl ProfileFile {
             let whole: Result<Template, _> = base.clone().try_into();
             whole.map_err(|e| problem(format!("[base.{name}]: {}", e.to_string().trim_end())))?;
         }
-        for (name, count) in &self.seeds {
-            if *count == 0 {
-                let why = "zero seeds are no runs, which would pass for nothing";
-                return Err(problem(format!("[seeds] {name} = 0: {why}; at least 1")));
-            }
+        for name in self.seeds.keys() {
             if !profile.bases.contains_key(name) && !known.contains(name) {
                 let bases: Vec<&str> = profile.bases.keys().map(String::as_str).collect();
                 let bases = bases.join(", ");
@@ -367,9 +363,9 @@ impl Profile {
         table.try_into().map_err(|e: toml::de::Error| problem(e.to_string().trim_end().to_owned()))
     }
 
-    /// Number of seeds of an experiment: its own in this profile, or its base's.
-    pub fn seed_count(&self, experiment: &Experiment) -> u32 {
+    /// Seeds of an experiment: its own in this profile, or its base's.
+    pub fn seeds_of(&self, experiment: &Experiment) -> Seeds {
         let own = self.seeds.get(&experiment.id).or_else(|| self.seeds.get(&experiment.base));
-        own.copied().unwrap_or(3)
+        own.cloned().unwrap_or_else(|| Seeds::first(3))
     }
 }

@@ -1,5 +1,7 @@
 //! Which seeds an experiment is run with.
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -45,6 +47,23 @@ impl FromStr for Seeds {
     }
 }
 
+/// A number or a text, as `--seeds` takes them.
+impl<'de> Deserialize<'de> for Seeds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Seeds, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Count(u64),
+            Text(String),
+        }
+        let text = match Written::deserialize(deserializer)? {
+            Written::Count(count) => count.to_string(),
+            Written::Text(text) => text,
+        };
+        text.parse().map_err(|problem| D::Error::custom(format!("seeds = {text}: {problem}")))
+    }
+}
+
 impl fmt::Display for Seeds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.start {
@@ -57,6 +76,7 @@ impl fmt::Display for Seeds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_count_and_a_range_are_read_as_they_are_written() {
@@ -64,9 +84,16 @@ mod tests {
             let read: Seeds = text.parse().unwrap();
             assert_eq!(read.iter().collect::<Vec<_>>(), seeds);
             assert_eq!(read.to_string(), text);
+            let declared: BTreeMap<String, Seeds> =
+                toml::from_str(&format!("base = \"{text}\"")).unwrap();
+            assert_eq!(declared["base"], read);
         }
         for text in ["0", "5..5", "6..5", "", "..", "1..", "x", "-1", "0..1000001", "1..2..3"] {
             assert!(text.parse::<Seeds>().is_err(), "{text}");
         }
+        let count: BTreeMap<String, Seeds> = toml::from_str("base = 3").unwrap();
+        assert_eq!(count["base"], Seeds::first(3));
+        let none = toml::from_str::<BTreeMap<String, Seeds>>("base = 0").unwrap_err();
+        assert!(none.to_string().contains("at least one seed"), "{none}");
     }
 }

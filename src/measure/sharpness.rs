@@ -9,7 +9,7 @@ use crate::train::Incomplete;
 use crate::train::source::{Batch, Split};
 
 /// How far to both sides of the weights gradients are taken, for a direction of length 1.
-const STEP: f64 = 1e-2;
+pub const STEP: f64 = 1e-3;
 
 /// Values: `hessian_max`, the eigenvalue of largest magnitude by `iterations` steps of power
 /// iteration from a seeded start, of the mean loss over the first `count` training examples
@@ -30,7 +30,7 @@ pub fn measure(
     let (mut lambda, mut residual) = (0.0, f64::INFINITY);
     for _ in 0..iterations {
         let (backend, state) = (&mut *subject.backend, subject.state);
-        let product = hessian_times(backend, state, &batches, &v, subject.stop)?;
+        let product = hessian_times(backend, state, &batches, (&v, STEP), subject.stop)?;
         lambda = dot(&product, &v);
         let rest: Vec<f64> = product.iter().zip(&v).map(|(h, v)| h - v * lambda).collect();
         residual = dot(&rest, &rest).sqrt() / lambda.abs();
@@ -43,7 +43,7 @@ pub fn measure(
 }
 
 /// Product of the Hessian of the mean loss over `batches` with a direction of length 1, all
-/// parameters in a row: the difference of the gradients a little way along it and against it.
+/// parameters in a row: the difference of the gradients a step along it and against it.
 /// `stop` is polled before every batch. The backend is left with the weights of `state`.
 ///
 /// # Errors
@@ -52,15 +52,15 @@ pub fn hessian_times(
     backend: &mut dyn Backend,
     state: &State,
     batches: &[Batch],
-    direction: &[f64],
+    (direction, step): (&[f64], f64),
     stop: &dyn Fn() -> bool,
 ) -> Result<Vec<f64>, Incomplete> {
     let mut product = vec![0.0; direction.len()];
-    for (step, sign) in [(STEP, 1.0), (-STEP, -1.0)] {
-        backend.set_state(&moved(state, direction, step));
+    for sign in [1.0, -1.0] {
+        backend.set_state(&moved(state, direction, sign * step));
         let gradient = mean_gradient(backend, batches, stop)?;
         for (product, gradient) in product.iter_mut().zip(gradient) {
-            *product += sign * gradient / (2.0 * STEP);
+            *product += sign * gradient / (2.0 * step);
         }
     }
     backend.set_state(state);

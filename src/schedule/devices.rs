@@ -135,7 +135,13 @@ mod tests {
     }
 
     impl Executor for MadeUp {
-        fn execute(&self, key: &Key, _: &PlannedRun, _: &dyn Fn(u32, u32)) -> Result<(), Failure> {
+        fn execute(
+            &self,
+            key: &Key,
+            _: &PlannedRun,
+            _: usize,
+            _: &dyn Fn(u32, u32),
+        ) -> Result<(), Failure> {
             let failed = self.failed_on.lock().expect("no panic").get(key).cloned();
             let place = self.devices.take(failed.as_deref());
             let name = place.device().to_owned();

@@ -1,5 +1,6 @@
 //! Runs jobs side by side on one machine, parents before children, each in a process of its
-//! own with one thread: one that dies takes no other along.
+//! own: one that dies takes no other along. A run has one thread, and more once fewer runs than
+//! cores are left.
 
 pub mod devices;
 mod order;
@@ -18,7 +19,8 @@ pub const RETRIES: u32 = 2;
 
 /// Does one run; in tests, pretends to.
 pub trait Executor: Sync {
-    /// Makes the run and its measurements; `progress` is told (epoch, most epochs).
+    /// Makes the run and its measurements, with this many threads where they change no bit;
+    /// `progress` is told (epoch, most epochs).
     ///
     /// # Errors
     /// Why it failed, in words.
@@ -26,6 +28,7 @@ pub trait Executor: Sync {
         &self,
         key: &Key,
         run: &PlannedRun,
+        threads: usize,
         progress: &dyn Fn(u32, u32),
     ) -> Result<(), Failure>;
 }
@@ -64,6 +67,19 @@ struct State<'a> {
     waiting: Vec<&'a Key>,
     running: BTreeSet<&'a Key>,
     outcome: Outcome,
+    jobs: usize,
+}
+
+impl State<'_> {
+    /// Threads of a run that begins now: the cores that no other run can use.
+    fn threads(&self, plan: &Plan) -> usize {
+        let pending: BTreeSet<&Key> = self.waiting.iter().chain(&self.running).copied().collect();
+        let is_ready = |key: &&&Key| {
+            plan.runs[**key].parent.as_ref().is_none_or(|parent| !pending.contains(parent))
+        };
+        let side_by_side = self.running.len() + self.waiting.iter().filter(is_ready).count();
+        (self.jobs / side_by_side.max(1)).max(1)
+    }
 }
 
 /// Makes every run of `todo` (keys of the plan that are not in the store), at most `jobs` at
@@ -77,7 +93,7 @@ pub fn execute(
 ) -> Outcome {
     let waiting = plan.order.iter().filter(|key| todo.contains(key)).collect();
     let state =
-        Mutex::new(State { waiting, running: BTreeSet::new(), outcome: Outcome::default() });
+        Mutex::new(State { waiting, running: BTreeSet::new(), outcome: Outcome::default(), jobs });
     let changed = Condvar::new();
     let order = Order::new(plan, todo, jobs, &|run| cost::seconds(&run.spec));
     std::thread::scope(|scope| {
@@ -112,10 +128,11 @@ fn work<'a>(
             }
         };
         now.running.insert(key);
+        let threads = now.threads(plan);
         drop(now);
         let run = &plan.runs[key];
         monitor.started(key, run);
-        let result = attempt(key, run, executor, monitor);
+        let result = attempt((key, run, threads), executor, monitor);
         let mut now = locked(state);
         now.running.remove(key);
         match result {
@@ -136,7 +153,7 @@ fn work<'a>(
 /// Takes the waiting run that is to begin, of those whose parents are there; drops those
 /// whose parent failed.
 fn next<'a>(plan: &'a Plan, order: &Order<'a>, now: &mut State<'a>) -> Option<&'a Key> {
-    let State { waiting, running, outcome } = now;
+    let State { waiting, running, outcome, .. } = now;
     let parent = |key: &Key| plan.runs[key].parent.as_ref();
     // Parents come before children in the order, so one pass sees whole chains.
     waiting.retain(|key| match parent(key).filter(|p| outcome.failed.contains_key(*p)) {
@@ -153,20 +170,57 @@ fn next<'a>(plan: &'a Plan, order: &Order<'a>, now: &mut State<'a>) -> Option<&'
 }
 
 fn attempt(
-    key: &Key,
-    run: &PlannedRun,
+    (key, run, threads): (&Key, &PlannedRun, usize),
     executor: &dyn Executor,
     monitor: &dyn Monitor,
 ) -> Result<(), Failure> {
     let mut tries = 0;
     loop {
         let progress = |epoch, most| monitor.progress(key, epoch, most);
-        match executor.execute(key, run, &progress) {
+        match executor.execute(key, run, threads, &progress) {
             Err(Failure::Transient(why)) if tries < RETRIES => {
                 tries += 1;
                 monitor.retried(key, &why);
             }
             outcome => return outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Catalog;
+    use crate::experiments::{Profile, Seeds};
+    use std::path::Path;
+
+    #[test]
+    fn runs_share_the_cores_that_no_other_can_use() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let tables = root.join("paper_tables");
+        let profile = Profile::read(&tables, "smoke").expect("a profile of the repository");
+        let catalog = Catalog::new(root.join("data"));
+        let only = ["table1_accuracy".to_owned()];
+        let plan = Plan::new(&profile, &tables, &catalog, &only, Some(&Seeds::first(1)));
+        let plan = plan.expect("a plan");
+        let parent = plan.runs.values().find_map(|run| run.parent.as_ref()).expect("a chain");
+        let children: Vec<&Key> = plan
+            .order
+            .iter()
+            .filter(|key| plan.runs[*key].parent.as_ref() == Some(parent))
+            .collect();
+        assert_eq!(children.len(), 2);
+        let threads = |waiting: &[&Key], running: &[&Key], jobs| {
+            let running = running.iter().copied().collect();
+            let outcome = Outcome::default();
+            State { waiting: waiting.to_vec(), running, outcome, jobs }.threads(&plan)
+        };
+        // Nothing can begin beside a run that all others wait for.
+        assert_eq!(threads(&children, &[parent], 4), 4);
+        assert_eq!(threads(&children[1..], &children[..1], 4), 2);
+        assert_eq!(threads(&[], &children, 4), 2);
+        assert_eq!(threads(&[], &children[..1], 4), 4);
+        assert_eq!(threads(&children[1..], &children[..1], 2), 1);
+        assert_eq!(threads(&[], &children, 1), 1);
     }
 }

@@ -225,9 +225,9 @@ pub fn longer_tables(place: &Workplace) -> PathBuf {
     std::fs::copy(repository().join("tests/tiny/tiny.toml"), tables.join("tiny.toml")).unwrap();
     let profile = std::fs::read_to_string(repository().join("tests/tiny/profile.toml")).unwrap();
     let longer = profile
-        .replace("epochs = 5", "epochs = 6000\nlearning_rate = 1e-9")
-        .replace("epochs = 4", "epochs = 8000")
-        .replace("evaluate_every = 2", "evaluate_every = 1000");
+        .replace("epochs = 5", "epochs = 60000\nlearning_rate = 1e-9")
+        .replace("epochs = 4", "epochs = 80000")
+        .replace("evaluate_every = 2", "evaluate_every = 10000");
     assert_ne!(profile, longer);
     std::fs::write(tables.join("profiles/tiny.toml"), longer).unwrap();
     tables
