@@ -1,12 +1,53 @@
 //! With the feature `torch`: compiles the small C++ file that reaches what tch does not wrap, and
 //! sets an rpath, so that the binaries run without LD_LIBRARY_PATH. Where there is another copy of
-//! the same libtorch, LD_LIBRARY_PATH names it. Without the feature there is nothing to do.
+//! the same libtorch, LD_LIBRARY_PATH names it.
+//!
+//! Embeds the commit that the program is built from, so that a run records the program's own
+//! commit wherever the program is called. BGM_COMMIT and BGM_COMMIT_DATE give it where there is
+//! no git: in an archive of the sources, say.
 
 fn main() {
-    println!("cargo:rerun-if-changed=src/torch/shim.cpp");
+    // The sources too: whether they differ from the commit is part of what is embedded.
+    for path in ["src", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
+    commit::embed();
     #[cfg(feature = "torch")]
     torch::build();
+}
+
+mod commit {
+    use std::process::Command;
+
+    pub fn embed() {
+        println!("cargo:rerun-if-env-changed=BGM_COMMIT");
+        println!("cargo:rerun-if-env-changed=BGM_COMMIT_DATE");
+        // Moves with every commit and checkout, in a linked working tree too.
+        if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
+            println!("cargo:rerun-if-changed={log}");
+        }
+        let given = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let commit = given("BGM_COMMIT").or_else(head).unwrap_or_default();
+        let date =
+            given("BGM_COMMIT_DATE").or_else(|| git(&["show", "-s", "--format=%cs", "HEAD"]));
+        println!("cargo:rustc-env=BGM_COMMIT={commit}");
+        println!("cargo:rustc-env=BGM_COMMIT_DATE={}", date.unwrap_or_default());
+    }
+
+    /// The commit checked out, with `+` if what the program is made of differs from it.
+    fn head() -> Option<String> {
+        let head = git(&["rev-parse", "HEAD"])?;
+        let sources = ["src", "Cargo.toml", "Cargo.lock", "build.rs", "templates", "assets"];
+        let status = ["status", "--porcelain", "--untracked-files=no", "--"];
+        let changes = git(&[&status[..], &sources[..]].concat())?;
+        Some(if changes.is_empty() { head } else { format!("{head}+") })
+    }
+
+    fn git(arguments: &[&str]) -> Option<String> {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
 }
 
 #[cfg(feature = "torch")]
@@ -24,6 +65,24 @@ mod torch {
             );
             std::process::exit(1);
         }
+        compile(&libtorch);
+        link(&libtorch);
+    }
+
+    /// Compiles the shim, unless it was compiled since it was changed: libtorch's headers take a
+    /// while, and this program runs whenever any source does change.
+    fn compile(libtorch: &Path) {
+        let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR"));
+        let (archive, stamp) = (out.join("libbgm_shim.a"), out.join("libtorch"));
+        let made = |path: &Path| path.metadata().and_then(|data| data.modified()).ok();
+        let current = made(&archive) > made(Path::new("src/torch/shim.cpp"))
+            && std::fs::read_to_string(&stamp).is_ok_and(|text| Path::new(&text) == libtorch);
+        if current {
+            println!("cargo:rustc-link-lib=static=bgm_shim");
+            println!("cargo:rustc-link-search=native={}", out.display());
+            println!("cargo:rustc-link-lib=stdc++");
+            return;
+        }
         cc::Build::new()
             .cpp(true)
             .std("c++17")
@@ -35,7 +94,8 @@ mod torch {
             .include(libtorch.join("include/torch/csrc/api/include"))
             .file("src/torch/shim.cpp")
             .compile("bgm_shim");
-        link(&libtorch);
+        // Without the stamp it is compiled again the next time, no more.
+        let _ = std::fs::write(stamp, libtorch.as_os_str().as_encoded_bytes());
     }
 
     /// Runtime search path of every binary, test and bench of this package. Libtorch is found

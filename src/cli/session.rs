@@ -117,16 +117,22 @@ pub fn git(arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Commit of the working tree, with `+` if it has changes; empty outside of git.
+/// The commit that this program was built from, with `+` if its sources differed from it.
 pub fn commit() -> String {
-    let Some(head) = git(&["rev-parse", "HEAD"]) else { return String::new() };
-    let changes = git(&["status", "--porcelain", "--untracked-files=no"]).unwrap_or_default();
-    if changes.is_empty() { head } else { format!("{head}+") }
+    named(env!("BGM_COMMIT"))
 }
 
-/// Day of the commit of the working tree, `YYYY-MM-DD`; empty outside of git.
+/// Day of that commit, `YYYY-MM-DD`.
 pub fn commit_date() -> String {
-    git(&["show", "-s", "--format=%cs", "HEAD"]).unwrap_or_default()
+    named(env!("BGM_COMMIT_DATE"))
+}
+
+fn named(embedded: &str) -> String {
+    if embedded.is_empty() {
+        "unknown: built outside of git".to_owned()
+    } else {
+        embedded.to_owned()
+    }
 }
 
 /// Finds the spec of a run: a spec file, a key of any profile, or a key of the store.

@@ -58,7 +58,9 @@ pub fn manifest(context: &ReportContext<'_>, artifacts: &[Artifact]) -> String {
         "variableMeasured": provenance(context),
     });
     let date = context.provenance.iter().find(|(label, _)| label.eq_ignore_ascii_case(DATE_LABEL));
-    if let Some((_, date)) = date {
+    // A program built outside of git knows no date.
+    if let Some((_, date)) = date.filter(|(_, date)| date.starts_with(|c: char| c.is_ascii_digit()))
+    {
         root["datePublished"] = json!(date);
     }
     let mut graph = vec![
