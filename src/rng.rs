@@ -35,6 +35,10 @@ pub enum Purpose {
     Measurement = 7,
     /// Labels and noise that a test draws.
     Test = 8,
+    /// Order of the images of an imported class, and its split; indices: split, class.
+    Import = 9,
+    /// Which training images a run takes; index: class.
+    Draw = 10,
 }
 
 /// A stream of random values for one purpose.

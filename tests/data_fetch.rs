@@ -2,10 +2,10 @@
 //! file and serves rubbish: fetching copes, or fails in words and keeps what it can.
 
 use bad_global_minima::data::archive::{Archive, Digest};
-use bad_global_minima::data::catalog::DATASETS;
 use bad_global_minima::data::fetch::{FetchOptions, Fetched, fetch};
 use bad_global_minima::data::prepare::prepare;
 use bad_global_minima::data::progress::{Progress, Step};
+use bad_global_minima::data::published::DATASETS;
 use bad_global_minima::data::{Catalog, DataError, DatasetInfo};
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
@@ -121,7 +121,7 @@ impl Case {
     fn new() -> Case {
         let bytes = archive_bytes();
         let digits: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-        let mut info = *DATASETS.iter().find(|info| info.name == "cifar-100").unwrap();
+        let mut info = DATASETS.iter().find(|info| info.name == "cifar-100").unwrap().clone();
         let digest = Digest::Sha256(Box::leak(digits.into_boxed_str()));
         let size = Some(bytes.len() as u64);
         info.archive = info.archive.map(|known| Archive { bytes: size, digest, ..known });

@@ -1,19 +1,22 @@
 //! Readers of the paper's data sets, on small files made here in the exact published formats,
 //! whole and malformed in every way that we could think of.
 
+mod common;
+
 use bad_global_minima::corrupt::ImageShape;
 use bad_global_minima::data::archive::{Archive, Digest};
-use bad_global_minima::data::catalog::{DATASETS, Format};
 use bad_global_minima::data::fetch::{FetchOptions, Fetched, fetch};
 use bad_global_minima::data::folders::{self, CINIC_CLASSES, SUPER_CLASSES};
 use bad_global_minima::data::prepare::prepare;
 use bad_global_minima::data::prepared::{self, HEADER_BYTES, Header, PreparedManifest};
 use bad_global_minima::data::progress::Progress;
+use bad_global_minima::data::published::{DATASETS, Format};
 use bad_global_minima::data::records::{CIFAR10, CIFAR100, RecordError, RecordFormat};
 use bad_global_minima::data::stats::ChannelStats;
 use bad_global_minima::data::{Catalog, DataError, DatasetInfo, check, idx};
+use common::pictures::{jpeg, png};
 use flate2::{Compression, write::GzEncoder};
-use image::{ExtendedColorType, ImageEncoder};
+use image::ExtendedColorType;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 use std::fs;
@@ -62,7 +65,7 @@ fn sha256(bytes: &[u8]) -> &'static str {
 
 /// The published data set `name`, with this archive in the place of the published one.
 fn with_archive(name: &str, bytes: &[u8], counts: Option<[u64; 2]>) -> DatasetInfo {
-    let mut info = *DATASETS.iter().find(|info| info.name == name).unwrap();
+    let mut info = DATASETS.iter().find(|info| info.name == name).unwrap().clone();
     let published = info.archive.unwrap();
     let digest = Digest::Sha256(sha256(bytes));
     let bytes = Some(bytes.len() as u64);
@@ -73,7 +76,7 @@ fn with_archive(name: &str, bytes: &[u8], counts: Option<[u64; 2]>) -> DatasetIn
 
 /// Puts the archive where a user would put it by hand, and lets `fetch` unpack it.
 fn install(root: &Path, info: &DatasetInfo, bytes: &[u8]) -> Result<Fetched, DataError> {
-    let folder = root.join(info.name);
+    let folder = root.join(&*info.name);
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(info.archive.unwrap().file), bytes).unwrap();
     // Never asked for: what is there is not downloaded.
@@ -118,7 +121,9 @@ fn cifar10_from_archive_to_mapped_images() {
     let again = catalog.read(&info).unwrap().0;
     let sliced = again.slice(3, 9).pooled(1);
     assert_eq!(sliced.pixels.as_ptr(), train.image(3).as_ptr());
-    assert_eq!(catalog.hash_of(&info).unwrap(), format!("sha256:{}", sha256(&bytes)));
+    // The key carries the hash of what is read, not of what it is said to come from.
+    let hash = catalog.hash_of(&info).unwrap();
+    assert_eq!(hash, PreparedManifest::read(&root.path().join("cifar-10")).unwrap().content_hash());
 
     let checked = check::check(&info, root.path(), &mut quiet).unwrap();
     assert_eq!(checked.unpacked, 7);
@@ -252,6 +257,78 @@ fn files_that_did_not_come_from_the_archive_are_refused() {
 }
 
 /// Unpacks an archive that holds `entries` after one good file.
+#[test]
+fn other_images_with_a_list_that_lies_have_a_key_of_their_own() {
+    let root = TempDir::new().unwrap();
+    let bytes = tar_gz(&cifar10_files());
+    let info = with_archive("cifar-10", &bytes, Some([15, 2]));
+    install(root.path(), &info, &bytes).unwrap();
+    prepare(&info, root.path(), &mut quiet).unwrap();
+    let catalog = Catalog::new(root.path());
+    let published = catalog.hash_of(&info).unwrap();
+
+    let folder = root.path().join("cifar-10/cifar-10-batches-bin");
+    let batch = folder.join("data_batch_1.bin");
+    let mut changed = fs::read(&batch).unwrap();
+    changed[100] ^= 1;
+    let list = fs::read_to_string(folder.join("unpacked.sha256")).unwrap();
+    let forged = list.replace(sha256(&fs::read(&batch).unwrap()), sha256(&changed));
+    assert_ne!(forged, list);
+    fs::write(&batch, &changed).unwrap();
+    fs::write(folder.join("unpacked.sha256"), forged).unwrap();
+    fs::remove_dir_all(root.path().join("cifar-10/prepared")).unwrap();
+    prepare(&info, root.path(), &mut quiet).unwrap();
+    assert_ne!(catalog.hash_of(&info).unwrap(), published);
+}
+
+/// FIFOs in the place of every file that is read: named, never waited for.
+#[test]
+fn pipes_in_the_place_of_data_files_are_named() {
+    let (root, info, manifest) = prepared_cifar();
+    let folder = root.path().join("cifar-10");
+    let unpacked = "cifar-10-batches-bin";
+    let archive = info.archive.unwrap().file;
+    let fifo = |name: &str| {
+        let path = folder.join(name);
+        let whole = fs::read(&path).unwrap_or_default();
+        fs::remove_file(&path).unwrap_or_default();
+        common::fifo(&path);
+        (path, whole)
+    };
+    let restore = |(path, whole): (std::path::PathBuf, Vec<u8>)| {
+        fs::remove_file(&path).unwrap();
+        fs::write(path, whole).unwrap();
+    };
+    let catalog = Catalog::new(root.path());
+    for name in ["prepared/train.bgm", "prepared/manifest.toml"] {
+        let kept = fifo(name);
+        says(catalog.read(&info), &[name, "is a FIFO"]);
+        restore(kept);
+    }
+    let kept = fifo(archive);
+    says(check::check(&info, root.path(), &mut quiet), &[archive, "is a FIFO"]);
+    restore(kept);
+    fs::remove_dir_all(folder.join("prepared")).unwrap();
+    for name in ["unpacked.sha256", "test_batch.bin"] {
+        let kept = fifo(&format!("{unpacked}/{name}"));
+        says(prepare(&info, root.path(), &mut quiet), &[name, "is a FIFO"]);
+        restore(kept);
+    }
+    assert_eq!(prepare(&info, root.path(), &mut quiet).unwrap(), manifest);
+
+    let subset = root.path().join("fashion-mnist-subset");
+    common::copy_folder(&common::repository().join("data/fashion-mnist-subset"), &subset);
+    let info = catalog.info("fashion-mnist-subset").unwrap();
+    for name in ["manifest.toml", "train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"] {
+        let whole = fs::read(subset.join(name)).unwrap();
+        fs::remove_file(subset.join(name)).unwrap();
+        common::fifo(&subset.join(name));
+        says(catalog.read(&info), &[name, "is a FIFO"]);
+        restore((subset.join(name), whole));
+    }
+    catalog.read(&info).unwrap();
+}
+
 fn unpack(entries: &[(&str, EntryType, &[u8])]) -> Result<Fetched, DataError> {
     let root = TempDir::new().unwrap();
     let mut tar = tar::Builder::new(Vec::new());
@@ -322,15 +399,9 @@ fn damaged_archives_are_named() {
     says(fetch(&DATASETS[0], root.path(), &FetchOptions::default(), &mut quiet), &["embedded"]);
 }
 
-fn png(width: u32, height: u32, color: ExtendedColorType, bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    image::codecs::png::PngEncoder::new(&mut out).write_image(bytes, width, height, color).unwrap();
-    out
-}
-
 /// A 32x32 image of one colour.
 fn flat(rgb: [u8; 3]) -> Vec<u8> {
-    png(32, 32, ExtendedColorType::Rgb8, &rgb.repeat(1024))
+    common::pictures::flat(32, rgb)
 }
 
 /// Two training images a class, one test and one validation image.
@@ -518,12 +589,20 @@ fn what_is_no_image_of_imagenet_is_named() {
         (b"text".to_vec(), "no readable image"),
         (vec![], "no readable image"),
         (image[..image.len() / 2].to_vec(), "image"),
-        (jpeg(1, 500, |_, _| [0; 3]), "too narrow"),
+        (jpeg(1, 500, |_, _| [0; 3]), "1x500 pixels: too small"),
+        (jpeg(1, 1, |_, _| [0; 3]), "1x1 pixels: too small"),
+        (jpeg(64, 1, |_, _| [0; 3]), "64x1 pixels: too small"),
+        (jpeg(400, 15, |_, _| [0; 3]), "at least 16 a side"),
+        (jpeg(16, 1100, |_, _| [0; 3]), "too narrow"),
     ] {
         fs::write(dog.join("c.JPEG"), bytes).unwrap();
         says(prepare(info, root.path(), &mut quiet), &[&name, "c.JPEG", problem]);
         assert!(!root.path().join("restricted-imagenet/prepared/manifest.toml").exists());
     }
+    fs::remove_file(dog.join("c.JPEG")).unwrap();
+    // Opening it as a file is opened would wait for a writer, deaf to signals.
+    common::fifo(&dog.join("c.JPEG"));
+    says(prepare(info, root.path(), &mut quiet), &[&name, "c.JPEG", "is a FIFO"]);
     fs::remove_file(dog.join("c.JPEG")).unwrap();
     prepare(info, root.path(), &mut quiet).unwrap();
 }
@@ -548,13 +627,6 @@ fn malformed_idx_files_are_named() {
     assert!(refused(&[0, 0, 8, 1, 0, 0, 0, 0]).contains("empty"));
 }
 
-fn jpeg(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
-    let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb(pixel(x, y)));
-    let mut out = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut out, 95).encode_image(&image).unwrap();
-    out
-}
-
 /// All 1,000 folders; one image in each folder that a super-class needs, two in the first dog's.
 fn imagenet(root: &Path) {
     for split in ["train", "val"] {
@@ -563,7 +635,7 @@ fn imagenet(root: &Path) {
             fs::create_dir_all(&folder).unwrap();
             let of = |&(_, first, last): &(&str, usize, usize)| (first..=last).contains(&position);
             if let Some(label) = SUPER_CLASSES.iter().position(of) {
-                let image = jpeg(16, 8, |_, _| [20 * label as u8; 3]);
+                let image = jpeg(16, 16, |_, _| [20 * label as u8; 3]);
                 fs::write(folder.join("b.JPEG"), image).unwrap();
             }
         }
@@ -579,7 +651,7 @@ fn restricted_imagenet_from_folders_to_mapped_images() {
     imagenet(root.path());
     let info = DATASETS.iter().find(|info| info.format == Format::RestrictedImagenet).unwrap();
     let catalog = Catalog::new(root.path());
-    says(catalog.hash_of(info), &["bgm data prepare"]);
+    assert!(catalog.hash_of(info).unwrap().contains("not been prepared"), "provisional");
     says(catalog.read(info), &["bgm data prepare"]);
     prepare(info, root.path(), &mut quiet).unwrap();
     let (train, test) = catalog.read(info).unwrap();
@@ -626,7 +698,7 @@ fn imagenet_images_are_resized_and_cropped_at_the_centre() {
     let plane = |channel: usize, y: usize| image[channel * 224 * 224 + y * 224 + 10];
     assert!(plane(0, 5) > 240 && plane(1, 5).abs_diff(128) < 8);
     assert!(plane(2, 100) < 16 && plane(2, 124) > 239);
-    let strip = jpeg(1, 500, |_, _| [0; 3]);
+    let strip = jpeg(20, 1500, |_, _| [0; 3]);
     assert!(folders::decode_imagenet(&strip).unwrap_err().contains("too narrow"));
     assert!(folders::decode_imagenet(b"no image").unwrap_err().contains("no readable"));
 }
@@ -667,7 +739,7 @@ fn damaged_prepared_splits_are_named() {
     // Preparing makes it whole again, bit for bit.
     prepare(&info, root.path(), &mut quiet).unwrap();
     assert_eq!(fs::read(&split).unwrap(), good);
-    let other = DatasetInfo { counts: Some([15, 3]), ..info };
+    let other = DatasetInfo { counts: Some([15, 3]), ..info.clone() };
     says(catalog.read(&other), &["test.bgm", "2 images of 10 classes, not 3 of 10"]);
     let manifest = root.path().join("cifar-10/prepared/manifest.toml");
     let text = fs::read_to_string(&manifest).unwrap();

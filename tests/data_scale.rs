@@ -1,11 +1,12 @@
 //! CINIC-10 at its full number of images: 180,000 tiny PNG files, decoded once.
 
 use bad_global_minima::data::archive::{Archive, Digest};
-use bad_global_minima::data::catalog::DATASETS;
 use bad_global_minima::data::fetch::{FetchOptions, fetch};
 use bad_global_minima::data::folders::CINIC_CLASSES;
+use bad_global_minima::data::import::{ImportOptions, import};
 use bad_global_minima::data::prepare::prepare;
 use bad_global_minima::data::progress::Progress;
+use bad_global_minima::data::published::DATASETS;
 use bad_global_minima::data::{Catalog, DatasetInfo};
 use flate2::{Compression, write::GzEncoder};
 use image::{ExtendedColorType, ImageEncoder};
@@ -85,7 +86,7 @@ fn a_hundred_and_eighty_thousand_images_are_decoded_once_and_never_held_in_memor
     let bytes = Some(fs::metadata(&path).unwrap().len());
     let archive = Some(Archive { bytes, digest: Digest::Md5(md5(&path)), ..known });
     let count = u64::from(10 * EACH);
-    let info = DatasetInfo { archive, counts: Some([count, count]), ..*published };
+    let info = DatasetInfo { archive, counts: Some([count, count]), ..published.clone() };
     println!("made the archive in {:.1} s", started.elapsed().as_secs_f64());
 
     let before = anonymous_memory();
@@ -97,6 +98,16 @@ fn a_hundred_and_eighty_thousand_images_are_decoded_once_and_never_held_in_memor
     println!("decoded in {:.1} s", started.elapsed().as_secs_f64());
     let grown = anonymous_memory() - before;
     assert!(grown < 150.0, "preparing holds {grown:.0} MiB");
+
+    // The same files as somebody's own class folders.
+    let before = anonymous_memory();
+    let started = Instant::now();
+    let options = ImportOptions::DEFAULT;
+    let own = import(root.path(), "own", &folder.join(known.folder), &options, &mut quiet).unwrap();
+    println!("imported in {:.1} s", started.elapsed().as_secs_f64());
+    assert_eq!(own.imported.unwrap().images, [count, count]);
+    let grown = anonymous_memory() - before;
+    assert!(grown < 150.0, "importing holds {grown:.0} MiB");
 
     // Nothing is left that could be decoded again.
     fs::remove_dir_all(folder.join(known.folder)).unwrap();

@@ -9,8 +9,8 @@ mod targets;
 mod common;
 
 use bad_global_minima::data::archive::Archive;
-use bad_global_minima::data::catalog::DATASETS;
 use bad_global_minima::data::prepared::{HEADER_BYTES, Header};
+use bad_global_minima::data::published::DATASETS;
 use bad_global_minima::data::stats::ChannelStats;
 use bad_global_minima::experiments::results::Measured;
 use bad_global_minima::spec::Key;

@@ -184,7 +184,7 @@ pub fn time_epochs(spec: &RunSpec, catalog: &Catalog, count: u32) -> anyhow::Res
 /// # Errors
 /// If they cannot be read.
 pub fn images(catalog: &Catalog) -> anyhow::Result<ImageSet> {
-    Ok(catalog.read(catalog.info(workload::DATASET)?)?.0)
+    Ok(catalog.read(&catalog.info(workload::DATASET)?)?.0)
 }
 
 /// Algorithm 1 on all of `set`: every copy written out, with its label.

@@ -1,47 +1,36 @@
 //! `bgm data`: what there is, whether it is whole, and small parts of it.
 
 use super::args::{Data, DataCommand, Global};
-use super::{Failure, signals};
-use crate::data::catalog::DATASETS;
+use super::{Failure, data_progress as progress, signals};
 use crate::data::fetch::{self, FetchOptions};
-use crate::data::progress::Progress;
+use crate::data::import::{self, ImportOptions};
+use crate::data::prepared::PreparedManifest;
+use crate::data::published::DATASETS;
 use crate::data::{Catalog, check, prepare, subset};
 use crate::schedule::worker::INTERRUPTED;
 use crate::verify::exit;
-use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-
-/// How often a line of progress is written.
-const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Lets signals stop the work where it can be gone on with.
 fn watch_signals() -> Result<(), Failure> {
     signals::set(&INTERRUPTED)
 }
 
-/// Writes a line now and then, and breaks off once the user wants to stop.
-fn reporter(quiet: bool) -> impl FnMut(Progress) -> ControlFlow<()> {
-    let mut last = Instant::now();
-    move |progress| {
-        if !quiet && last.elapsed() >= LINE_EVERY {
-            last = Instant::now();
-            let total = progress.total.map_or(String::new(), |total| format!(" of {total}"));
-            eprintln!("{:?}: {}{total}", progress.step, progress.done);
-        }
-        let stop = INTERRUPTED.load(Ordering::SeqCst);
-        if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-}
-
 pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
     let catalog = Catalog::new(&global.data);
     match &options.command {
         DataCommand::List => {
-            for info in DATASETS {
-                let place = catalog.folder(info);
-                let place = place.map_or("not installed".to_owned(), |p| p.display().to_string());
-                println!("{:<22} {place}\n{:22} {}", info.name, "", info.origin);
+            let known = DATASETS.iter().map(|info| info.name.clone().into_owned());
+            for name in known.chain(catalog.imported()) {
+                let line =
+                    |place: &str, origin: &str| println!("{name:<22} {place}\n{:22} {origin}", "");
+                match catalog.info(&name) {
+                    Ok(info) => {
+                        let place = catalog.folder(&info);
+                        let place = place.map(|path| path.display().to_string());
+                        line(place.as_deref().unwrap_or("not installed"), &info.origin);
+                    }
+                    Err(e) => line("damaged", &e.to_string()),
+                }
             }
         }
         DataCommand::Fetch { name, url } => {
@@ -49,19 +38,34 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
             let proxy = ["https_proxy", "HTTPS_PROXY"].iter().find_map(|n| std::env::var(n).ok());
             let options = FetchOptions { url: url.clone(), proxy, ..FetchOptions::default() };
             watch_signals()?;
-            fetch::fetch(info, catalog.root(), &options, &mut reporter(global.quiet))?;
-            prepare::prepare(info, catalog.root(), &mut reporter(global.quiet))?;
+            fetch::fetch(&info, catalog.root(), &options, &mut progress::reporter(global.quiet))?;
+            prepare::prepare(&info, catalog.root(), &mut progress::reporter(global.quiet))?;
             println!("{name} is ready");
         }
         DataCommand::Prepare { name } => {
             watch_signals()?;
             let info = catalog.info(name)?;
-            prepare::prepare(info, catalog.root(), &mut reporter(global.quiet))?;
+            prepare::prepare(&info, catalog.root(), &mut progress::reporter(global.quiet))?;
             println!("{name} is ready");
+        }
+        DataCommand::Import { name, from, side, channels, test_percent, seed, licence } => {
+            watch_signals()?;
+            let options = ImportOptions {
+                side: *side,
+                channels: *channels,
+                test_percent: *test_percent,
+                seed: *seed,
+                licence: licence.clone(),
+            };
+            let mut report = progress::reporter(global.quiet);
+            let manifest = import::import(catalog.root(), name, from, &options, &mut report)?;
+            drop(report);
+            describe(name, &manifest);
         }
         DataCommand::Check { name } => {
             let info = catalog.info(name)?;
-            let checked = check::check(info, catalog.root(), &mut reporter(global.quiet))?;
+            let checked =
+                check::check(&info, catalog.root(), &mut progress::reporter(global.quiet))?;
             for (label, split) in [("training", &checked.train), ("test", &checked.test)] {
                 println!(
                     "{label}: {} images, mean {:?}, standard deviation {:?} (scale [0, 1])",
@@ -70,12 +74,17 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
                     split.stats.std()
                 );
             }
-            println!("declared: mean {:?}, standard deviation {:?}", info.mean, info.std);
+            if info.mean.is_empty() {
+                println!("inputs are normalized by the mean and deviation of the training images");
+            } else {
+                println!("declared: mean {:?}, standard deviation {:?}", info.mean, info.std);
+            }
+            println!("content hash {}", catalog.hash_of(&info)?);
             println!("{name}: every hash matches");
         }
         DataCommand::Subset { from, train, test, seed, out } => {
             let info = catalog.info(from)?;
-            let (all_train, all_test) = catalog.read(info)?;
+            let (all_train, all_test) = catalog.read(&info)?;
             let train = subset::balanced(&all_train, info.classes, *train, (*seed, 0))?;
             let test = subset::balanced(&all_test, info.classes, *test, (*seed, 1))?;
             let origin = format!(
@@ -88,4 +97,29 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
         }
     }
     Ok(exit::AS_BLESSED)
+}
+
+/// Prints what was imported.
+fn describe(name: &str, manifest: &PreparedManifest) {
+    if let Some(imported) = &manifest.imported {
+        let [channels, height, width] = imported.shape;
+        println!(
+            "{name}: {} training and {} test images of {} classes, {channels} channels, \
+             {height}x{width} pixels",
+            imported.images[0],
+            imported.images[1],
+            imported.classes.len()
+        );
+        println!("mean {:?}, standard deviation {:?}", imported.mean, imported.std);
+        for (count, what) in [
+            (imported.grey_images, "grey images were repeated in three channels"),
+            (imported.cmyk_images, "CMYK images were converted without a colour profile"),
+            (imported.turned_images, "EXIF orientations were not applied"),
+        ] {
+            if count > 0 {
+                println!("{count} {what}");
+            }
+        }
+    }
+    println!("content hash {}\n{name} is ready", manifest.content_hash());
 }

@@ -5,6 +5,7 @@ mod args;
 mod bless;
 mod child;
 mod data;
+mod data_progress;
 mod device;
 mod diff;
 mod doctor;

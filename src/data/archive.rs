@@ -1,14 +1,14 @@
 //! Published archives: their pinned digests, and unpacking them without trusting them.
 
 use super::progress::{Report, Step, Ticker};
-use super::{DataError, prepared};
+use super::{DataError, files, prepared};
 use crate::spec::hex;
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use tar::EntryType;
 
@@ -47,8 +47,6 @@ pub struct Archive {
 
 /// Name of the list of unpacked files, in the format of `sha256sum`.
 pub const LIST: &str = "unpacked.sha256";
-/// The longest list: 270,000 names.
-const MOST_LIST_BYTES: u64 = 256 << 20;
 
 impl Archive {
     /// Unpacks a verified archive to `<folder>/<self.folder>`, in one step as seen from
@@ -64,11 +62,9 @@ impl Archive {
         report: &mut Report,
     ) -> Result<(), DataError> {
         let scratch = folder.join(".unpacking");
-        let unpacked = self.unpack_to(archive, &scratch, report).and_then(|files| {
-            // Some archives hold one folder with everything, some do not.
-            let tops: BTreeSet<&str> =
-                files.keys().map(|path| path.split_once('/').map_or("", |(top, _)| top)).collect();
-            let top = tops.first().copied().filter(|_| tops.len() == 1).unwrap_or_default();
+        let bounds = Bounds { bytes: self.most_bytes, entries: self.most_entries };
+        let unpacked = unpack_to(archive, &scratch, bounds, report).and_then(|files| {
+            let top = only_top(&files);
             let mut list = format!("{}\n", self.list_head());
             for (path, sha256) in &files {
                 let inner = path.strip_prefix(top).unwrap_or(path).trim_start_matches('/');
@@ -81,68 +77,6 @@ impl Archive {
         // On success only an empty shell is left of it, if anything.
         let _ = std::fs::remove_dir_all(&scratch);
         unpacked
-    }
-
-    /// Unpacks into a fresh folder; returns the path of every file and its SHA-256.
-    fn unpack_to(
-        &self,
-        archive: &Path,
-        scratch: &Path,
-        report: &mut Report,
-    ) -> Result<BTreeMap<String, [u8; 32]>, DataError> {
-        let disk = |e| DataError::io(scratch, e, "is the disk full or read-only?");
-        match std::fs::remove_dir_all(scratch) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(disk(e)),
-            _ => std::fs::create_dir_all(scratch).map_err(disk)?,
-        }
-        let damaged = |e: std::io::Error| DataError::format(archive, format!("cannot unpack: {e}"));
-        let file = File::open(archive).map_err(damaged)?;
-        // Headers and padding count too: what a bomb expands to is bounded before it is looked at.
-        let most = self.most_bytes + 2048 * self.most_entries as u64;
-        let bounded = Bounded { inner: MultiGzDecoder::new(BufReader::new(file)), left: most };
-        let mut tar = tar::Archive::new(bounded);
-        let mut files = BTreeMap::new();
-        let mut ticker = Ticker::new(report, Step::Unpack, None);
-        for (index, entry) in tar.entries().map_err(damaged)?.enumerate() {
-            let mut entry = entry.map_err(damaged)?;
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let refuse = |problem: &str| DataError::Unpack {
-                archive: archive.to_owned(),
-                entry: name.clone(),
-                problem: problem.to_owned(),
-            };
-            if index >= self.most_entries {
-                return Err(refuse(&format!("is one more than {} entries", self.most_entries)));
-            }
-            let kind = entry.header().entry_type();
-            if kind == EntryType::XGlobalHeader {
-                continue; // Comments for the whole archive; git writes one.
-            }
-            let inner = plain_path(&name).map_err(refuse)?;
-            let path = scratch.join(&inner);
-            match kind {
-                EntryType::Directory => std::fs::create_dir_all(&path).map_err(disk)?,
-                EntryType::Regular | EntryType::Continuous => {
-                    if let Some(parent) = path.parent() {
-                        std::fs::create_dir_all(parent).map_err(disk)?;
-                    }
-                    if files.contains_key(&inner) {
-                        return Err(refuse("occurs twice"));
-                    }
-                    let sha256 = copy(&mut entry, &path, &mut ticker).map_err(|e| match e {
-                        CopyError::Read(e) => damaged(e),
-                        CopyError::Write(e) => disk(e),
-                        CopyError::Stopped(e) => e,
-                    })?;
-                    files.insert(inner, sha256);
-                }
-                other => return Err(refuse(&format!("is neither file nor folder ({other:?})"))),
-            }
-        }
-        if files.is_empty() {
-            return Err(DataError::format(archive, "holds no file"));
-        }
-        Ok(files)
     }
 
     /// First line of the list of unpacked files: which archive they came from.
@@ -162,11 +96,7 @@ impl Archive {
             self.file,
             folder.display()
         );
-        let mut text = String::new();
-        let file = File::open(&path).map_err(|e| DataError::io(&path, e, &hint))?;
-        file.take(MOST_LIST_BYTES)
-            .read_to_string(&mut text)
-            .map_err(|e| DataError::io(&path, e, &hint))?;
+        let text = files::read_text(&path).map_err(|e| DataError::io(&path, e, &hint))?;
         let mut lines = text.lines();
         if lines.next() != Some(self.list_head().as_str()) {
             let problem = format!("is not the list of the published {}; {hint}", self.file);
@@ -183,6 +113,93 @@ impl Archive {
         }
         Ok(files)
     }
+}
+
+/// What unpacking never exceeds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub bytes: u64,
+    pub entries: usize,
+}
+
+/// Unpacks a `.tar.gz` or `.tar` into a fresh folder; returns the path of every file and its
+/// SHA-256.
+///
+/// # Errors
+/// As [`Archive::unpack`], but what was unpacked so far stays in `scratch`.
+pub(super) fn unpack_to(
+    archive: &Path,
+    scratch: &Path,
+    bounds: Bounds,
+    report: &mut Report,
+) -> Result<BTreeMap<String, [u8; 32]>, DataError> {
+    let disk = |e| DataError::io(scratch, e, "is the disk full or read-only?");
+    match std::fs::remove_dir_all(scratch) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(disk(e)),
+        _ => std::fs::create_dir_all(scratch).map_err(disk)?,
+    }
+    let damaged = |e: std::io::Error| DataError::format(archive, format!("cannot unpack: {e}"));
+    let mut file = BufReader::new(files::open(archive).map_err(damaged)?);
+    let zipped = file.fill_buf().map_err(damaged)?.starts_with(&[0x1f, 0x8b]);
+    let inner: Box<dyn Read> =
+        if zipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    // Headers and padding count too: what a bomb expands to is bounded before it is looked at.
+    let most = bounds.bytes + 2048 * bounds.entries as u64;
+    let mut tar = tar::Archive::new(Bounded { inner, left: most });
+    let mut files = BTreeMap::new();
+    let mut ticker = Ticker::new(report, Step::Unpack, None);
+    // Of the last file: most archives hold folder after folder.
+    let mut folder = PathBuf::new();
+    for (index, entry) in tar.entries().map_err(damaged)?.enumerate() {
+        let mut entry = entry.map_err(damaged)?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let refuse = |problem: &str| DataError::Unpack {
+            archive: archive.to_owned(),
+            entry: name.clone(),
+            problem: problem.to_owned(),
+        };
+        if index >= bounds.entries {
+            return Err(refuse(&format!("is one more than {} entries", bounds.entries)));
+        }
+        let kind = entry.header().entry_type();
+        if kind == EntryType::XGlobalHeader {
+            continue; // Comments for the whole archive; git writes one.
+        }
+        let inner = plain_path(&name).map_err(refuse)?;
+        let path = scratch.join(&inner);
+        match kind {
+            EntryType::Directory => std::fs::create_dir_all(&path).map_err(disk)?,
+            EntryType::Regular | EntryType::Continuous => {
+                if let Some(parent) = path.parent()
+                    && parent != folder
+                {
+                    std::fs::create_dir_all(parent).map_err(disk)?;
+                    folder = parent.to_owned();
+                }
+                if files.contains_key(&inner) {
+                    return Err(refuse("occurs twice"));
+                }
+                let sha256 = copy(&mut entry, &path, &mut ticker).map_err(|e| match e {
+                    CopyError::Read(e) => damaged(e),
+                    CopyError::Write(e) => disk(e),
+                    CopyError::Stopped(e) => e,
+                })?;
+                files.insert(inner, sha256);
+            }
+            other => return Err(refuse(&format!("is neither file nor folder ({other:?})"))),
+        }
+    }
+    if files.is_empty() {
+        return Err(DataError::format(archive, "holds no file"));
+    }
+    Ok(files)
+}
+
+/// The folder that holds all of these paths: some archives have one, some do not (`""`).
+pub(super) fn only_top(files: &BTreeMap<String, [u8; 32]>) -> &str {
+    let tops: BTreeSet<&str> =
+        files.keys().map(|path| path.split_once('/').map_or("", |(top, _)| top)).collect();
+    tops.first().copied().filter(|_| tops.len() == 1).unwrap_or_default()
 }
 
 /// The path of an entry if it stays inside: no root, no drive, no `..`, nothing that is not UTF-8.
@@ -236,9 +253,10 @@ struct Bounded<R> {
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
-            std::io::Error::other("it expands to more than the published archive does")
-        })?;
+        self.left = self
+            .left
+            .checked_sub(count as u64)
+            .ok_or_else(|| std::io::Error::other("it expands to more than it may"))?;
         Ok(count)
     }
 }

@@ -1,207 +1,12 @@
-//! The data sets that there are, where they are looked for, and their pinned facts.
+//! Where data sets are looked for, and how they are read.
 
-use super::archive::{Archive, Digest};
 use super::manifest::Manifest;
 use super::normalize::Normalization;
 use super::prepared::{self, PreparedManifest};
-use super::{DataError, ImageSet, idx};
+use super::published::{DATASETS, DatasetInfo, Format, IDX_FILES};
+use super::{DataError, ImageSet, idx, imported};
 use crate::spec::{DataSpec, RunSpec};
 use std::path::{Path, PathBuf};
-
-/// How a data set is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Four IDX files, gzip-compressed, with the names of MNIST.
-    Idx,
-    /// 3,073-byte records in an archive.
-    Cifar10,
-    /// 3,074-byte records in an archive.
-    Cifar100,
-    /// PNG folders in an archive. The paper's split is not known; ours trains on `train` and
-    /// tests on `test`, 90,000 images each, and leaves `valid` alone.
-    Cinic10,
-    /// ImageNet's JPEG folders, `train/<wnid>` and `val/<wnid>`, below the data set's folder.
-    RestrictedImagenet,
-}
-
-/// What is known of a data set before it is read.
-#[derive(Clone, Copy, Debug)]
-pub struct DatasetInfo {
-    pub name: &'static str,
-    pub format: Format,
-    pub classes: u32,
-    /// Mean of each channel on the scale [0, 1]. Empty: measured when the set is prepared.
-    pub mean: &'static [f32],
-    /// Standard deviation of each channel on the same scale.
-    pub std: &'static [f32],
-    /// Licence and origin, for `bgm data list`.
-    pub origin: &'static str,
-    /// Where the files may also be, besides `<data>/<name>`.
-    pub elsewhere: Option<&'static str>,
-    /// SHA-256 of the files, where they were published with none of our own manifests.
-    pub pinned: &'static [(&'static str, &'static str)],
-    /// What `bgm data fetch` downloads.
-    pub archive: Option<Archive>,
-    /// Published numbers of training and test images; preparing refuses other numbers.
-    pub counts: Option<[u64; 2]>,
-}
-
-impl DatasetInfo {
-    /// What prepared splits must have been made from: the digest of the published archive.
-    pub(super) fn source(&self) -> String {
-        self.archive.map_or_else(|| "folder".to_owned(), |archive| archive.digest.to_string())
-    }
-
-    /// Refuses splits that were prepared from something else.
-    pub(super) fn check_source(
-        &self,
-        manifest: &PreparedManifest,
-        folder: &Path,
-    ) -> Result<(), DataError> {
-        if manifest.source == self.source() {
-            return Ok(());
-        }
-        let problem = format!(
-            "was prepared from {}, not from {}: remove the folder and run `bgm data prepare`",
-            manifest.source,
-            self.source()
-        );
-        Err(DataError::format(&folder.join(prepared::FOLDER), problem))
-    }
-}
-
-/// Mean and deviation over all 60,000 training images of Fashion-MNIST, measured:
-/// `bgm data check fashion-mnist` prints them again.
-const FASHION_MEAN: &[f32] = &[0.2860406];
-const FASHION_STD: &[f32] = &[0.3530242];
-
-/// Names of the four IDX files: training images and labels, test images and labels.
-pub const IDX_FILES: [&str; 4] = [
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-];
-
-/// Unpacked CIFAR is 185 MB; the bounds leave room for what else an archive may hold.
-const CIFAR_BYTES: u64 = 256 << 20;
-const CIFAR_ENTRIES: usize = 64;
-
-/// All data sets.
-pub const DATASETS: &[DatasetInfo] = &[
-    DatasetInfo {
-        name: "fashion-mnist-subset",
-        format: Format::Idx,
-        classes: 10,
-        mean: FASHION_MEAN,
-        std: FASHION_STD,
-        origin: "embedded: 2,000 + 2,000 images of Fashion-MNIST (Zalando SE, MIT licence)",
-        elsewhere: None,
-        pinned: &[],
-        archive: None,
-        counts: None,
-    },
-    DatasetInfo {
-        name: "fashion-mnist",
-        format: Format::Idx,
-        classes: 10,
-        mean: FASHION_MEAN,
-        std: FASHION_STD,
-        origin: "Debian package dataset-fashion-mnist (Zalando SE, MIT licence)",
-        elsewhere: Some("/usr/share/datasets/fashion-mnist"),
-        pinned: &[
-            (IDX_FILES[0], "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7"),
-            (IDX_FILES[1], "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056"),
-            (IDX_FILES[2], "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa"),
-            (IDX_FILES[3], "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05"),
-        ],
-        archive: None,
-        counts: Some([60_000, 10_000]),
-    },
-    DatasetInfo {
-        name: "cifar-10",
-        format: Format::Cifar10,
-        classes: 10,
-        // As in the authors' code.
-        mean: &[0.4914, 0.4822, 0.4465],
-        std: &[0.2023, 0.1994, 0.2010],
-        origin: "https://www.cs.toronto.edu/~kriz/cifar.html, binary version (Krizhevsky 2009)",
-        elsewhere: None,
-        pinned: &[],
-        archive: Some(Archive {
-            file: "cifar-10-binary.tar.gz",
-            url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-            bytes: Some(170_052_171),
-            digest: Digest::Sha256(
-                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-            ),
-            folder: "cifar-10-batches-bin",
-            most_bytes: CIFAR_BYTES,
-            most_entries: CIFAR_ENTRIES,
-        }),
-        counts: Some([50_000, 10_000]),
-    },
-    DatasetInfo {
-        name: "cifar-100",
-        format: Format::Cifar100,
-        classes: 100,
-        // No constants of the paper are known: those of the training images, measured.
-        mean: &[],
-        std: &[],
-        origin: "https://www.cs.toronto.edu/~kriz/cifar.html, binary version (Krizhevsky 2009)",
-        elsewhere: None,
-        pinned: &[],
-        archive: Some(Archive {
-            file: "cifar-100-binary.tar.gz",
-            url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-            bytes: None,
-            digest: Digest::Sha256(
-                "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
-            ),
-            folder: "cifar-100-binary",
-            most_bytes: CIFAR_BYTES,
-            most_entries: CIFAR_ENTRIES,
-        }),
-        counts: Some([50_000, 10_000]),
-    },
-    DatasetInfo {
-        name: "cinic-10",
-        format: Format::Cinic10,
-        classes: 10,
-        // Published with the data set, https://github.com/BayesWatch/cinic-10.
-        mean: &[0.47889522, 0.47227842, 0.43047404],
-        std: &[0.24205776, 0.23828046, 0.25874835],
-        origin: "https://github.com/BayesWatch/cinic-10 (Darlow et al. 2018)",
-        elsewhere: None,
-        pinned: &[],
-        archive: Some(Archive {
-            file: "CINIC-10.tar.gz",
-            // The address in the data set's own README.
-            url: "https://datashare.is.ed.ac.uk/bitstream/handle/10283/3192/CINIC-10.tar.gz",
-            bytes: Some(687_544_992),
-            digest: Digest::Md5("6ee4d0c996905fe93221de577967a372"),
-            folder: "CINIC-10",
-            most_bytes: 2 << 30,
-            most_entries: 300_000,
-        }),
-        counts: Some([90_000, 90_000]),
-    },
-    DatasetInfo {
-        name: "restricted-imagenet",
-        format: Format::RestrictedImagenet,
-        classes: 9,
-        mean: &[0.4717, 0.4499, 0.3837],
-        std: &[0.2600, 0.2516, 0.2575],
-        origin: "ImageNet (ILSVRC 2012) needs an account and its licence: https://image-net.org; \
-                 lay it out as restricted-imagenet/train/<wnid>/*.JPEG and \
-                 restricted-imagenet/val/<wnid>/*.JPEG with all 1,000 class folders (links will \
-                 do), then run `bgm data prepare restricted-imagenet`",
-        elsewhere: None,
-        pinned: &[],
-        archive: None,
-        counts: None,
-    },
-];
 
 /// The data sets below one folder.
 #[derive(Clone, Debug)]
@@ -220,18 +25,42 @@ impl Catalog {
         &self.root
     }
 
-    /// What is known of the data set called `name`.
+    /// What is known of the data set called `name`, from the program or from its import.
     ///
     /// # Errors
-    /// If there is none of that name.
-    pub fn info(&self, name: &str) -> Result<&'static DatasetInfo, DataError> {
-        let found = DATASETS.iter().find(|info| info.name == name);
-        found.ok_or_else(|| DataError::Unknown(name.to_owned()))
+    /// If there is none of that name, or the manifest of an imported one is malformed.
+    pub fn info(&self, name: &str) -> Result<DatasetInfo, DataError> {
+        if let Some(info) = DATASETS.iter().find(|info| info.name == name) {
+            return Ok(info.clone());
+        }
+        let unknown = || DataError::Unknown(name.to_owned());
+        imported::check_name(name).map_err(|_| unknown())?;
+        let folder = self.root.join(name);
+        if !folder.join(prepared::FOLDER).is_dir() {
+            return Err(unknown());
+        }
+        let manifest = PreparedManifest::read(&folder)?;
+        manifest.imported.ok_or_else(unknown).map(|imported| imported.info(name))
+    }
+
+    /// Names of the data sets below the root that were imported and are not among
+    /// [`DATASETS`], sorted.
+    pub fn imported(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(&self.root) else { return Vec::new() };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let is_imported = |name: &String| {
+            imported::check_name(name).is_ok()
+                && !DATASETS.iter().any(|info| info.name == *name)
+                && self.root.join(name).join(prepared::FOLDER).is_dir()
+        };
+        let mut names: Vec<String> = names.filter(is_imported).collect();
+        names.sort();
+        names
     }
 
     /// The folder with the files of a data set, if it is installed.
     pub fn folder(&self, info: &DatasetInfo) -> Option<PathBuf> {
-        let own = self.root.join(info.name);
+        let own = self.root.join(&*info.name);
         let elsewhere = info.elsewhere.map(Path::new);
         [Some(own.as_path()), elsewhere]
             .into_iter()
@@ -245,7 +74,7 @@ impl Catalog {
     /// # Errors
     /// If the manifest is missing or malformed.
     pub fn manifest(&self, info: &DatasetInfo) -> Result<Manifest, DataError> {
-        let folder = self.root.join(info.name);
+        let folder = self.root.join(&*info.name);
         if info.format != Format::Idx {
             let prepared = PreparedManifest::read(&folder)?;
             return Ok(Manifest { origin: prepared.source, file: prepared.file });
@@ -261,33 +90,34 @@ impl Catalog {
         Ok(Manifest { origin: String::new(), file: info.pinned.iter().map(entry).collect() })
     }
 
-    /// The hash of what a run's data is made of, for its key: the digest of the published
-    /// archive (so that keys are known before it is downloaded), else of the files themselves.
+    /// The hash of the images and labels of a run's data, for its key. Every file is checked
+    /// against it when it is read, so that the key names what was read and nothing else.
     ///
     /// # Errors
     /// If the data set is unknown or its manifest unreadable.
     pub fn content_hash(&self, spec: &RunSpec) -> Result<String, DataError> {
         match &spec.data {
             DataSpec::Toy(_) => Ok("generated from the spec".to_owned()),
-            DataSpec::Images(images) => self.hash_of(self.info(&images.dataset)?),
+            DataSpec::Images(images) => self.hash_of(&self.info(&images.dataset)?),
         }
     }
 
     /// As [`Catalog::content_hash`], of a data set.
     ///
+    /// Runs on a data set whose hash is not pinned and which has not been prepared here can be
+    /// planned, under provisional keys; none can be trained.
+    ///
     /// # Errors
-    /// If its manifest is missing or malformed.
+    /// If its manifest is malformed, or missing from a data set that is installed.
     pub fn hash_of(&self, info: &DatasetInfo) -> Result<String, DataError> {
-        match info.archive {
-            Some(archive) => Ok(archive.digest.to_string()),
-            // Nobody publishes a digest of ImageNet's nine super-classes. Until it has been
-            // prepared here, runs on it can be planned under provisional keys; none can be
-            // trained.
-            None if info.format == Format::RestrictedImagenet && self.folder(info).is_none() => {
-                Ok(format!("{} has not been prepared here", info.name))
-            }
-            None => Ok(self.manifest(info)?.content_hash()),
+        if let Some(pinned) = info.content {
+            return Ok(pinned.to_owned());
         }
+        let folder = self.root.join(&*info.name);
+        if info.format != Format::Idx && !folder.join(prepared::FOLDER).exists() {
+            return Ok(format!("{} has not been prepared here", info.name));
+        }
+        Ok(self.manifest(info)?.content_hash())
     }
 
     /// Training and test images, whole, their files checked against their hashes. Sets other
@@ -298,13 +128,11 @@ impl Catalog {
     pub fn read(&self, info: &DatasetInfo) -> Result<(ImageSet, ImageSet), DataError> {
         let missing = || {
             let hint = match info.archive {
-                Some(_) => {
-                    format!("run `bgm data fetch {0}` and `bgm data prepare {0}`", info.name)
-                }
+                Some(_) => format!("run `bgm data fetch {}`", info.name),
                 None => format!("install it first: {}", info.origin),
             };
             let nowhere = std::io::Error::from(std::io::ErrorKind::NotFound);
-            DataError::io(&self.root.join(info.name), nowhere, &hint)
+            DataError::io(&self.root.join(&*info.name), nowhere, &hint)
         };
         let folder = self.folder(info).ok_or_else(missing)?;
         if info.format != Format::Idx {
@@ -328,12 +156,21 @@ impl Catalog {
         let open = |index: usize| {
             let (set, header) = prepared::open(folder, &manifest.file[index])?;
             let count = info.counts.map_or(header.count, |counts| counts[index]);
-            if header.classes != info.classes || header.count != count {
+            if (header.count, header.classes, header.shape) != (count, info.classes, info.shape) {
+                let [is, expected] = [header.shape, info.shape]
+                    .map(|shape| format!("{}x{}x{}", shape.channels, shape.height, shape.width));
                 let problem = format!(
-                    "has {} images of {} classes, not {count} of {}",
+                    "has {} images of {} classes, not {count} of {}; of shape {is}, not {expected}",
                     header.count, header.classes, info.classes
                 );
                 return Err(DataError::format(&folder.join(prepared::FILES[index]), problem));
+            }
+            if let (0, Some(imported)) = (index, &manifest.imported)
+                && (imported.mean != header.stats.mean() || imported.std != header.stats.std())
+            {
+                let problem = "has an imported.mean or imported.std that is not that of the \
+                               training images";
+                return Err(DataError::format(&folder.join(prepared::FOLDER), problem));
             }
             Ok(set)
         };
@@ -349,7 +186,7 @@ impl Catalog {
         if !info.mean.is_empty() {
             return Ok(Normalization::new(info.mean, info.std));
         }
-        let folder = self.root.join(info.name);
+        let folder = self.root.join(&*info.name);
         let manifest = PreparedManifest::read(&folder)?;
         let (_, header) = prepared::open(&folder, &manifest.file[0])?;
         let (mean, std) = (header.stats.mean(), header.stats.std());

@@ -1,9 +1,10 @@
 //! Re-verifies what is installed of a data set and measures it: `bgm data check`.
 
-use super::catalog::{Catalog, DatasetInfo, Format};
+use super::catalog::Catalog;
 use super::manifest::hash_file;
 use super::prepared::{self, PreparedManifest};
 use super::progress::{Report, Step, Ticker};
+use super::published::{DatasetInfo, Format};
 use super::stats::ChannelStats;
 use super::{DataError, ImageSet};
 use crate::corrupt::ImageShape;
@@ -51,7 +52,7 @@ impl SplitFacts {
 /// # Errors
 /// The first thing that is missing or wrong.
 pub fn check(info: &DatasetInfo, root: &Path, report: &mut Report) -> Result<Checked, DataError> {
-    let folder = root.join(info.name);
+    let folder = root.join(&*info.name);
     let (mut archive_found, mut unpacked) = (None, 0);
     if let Some(archive) = info.archive {
         let path = folder.join(archive.file);

@@ -1,12 +1,11 @@
 //! Checks a downloaded archive against what was published with it.
 
-use super::DataError;
 use super::archive::{Archive, Digest};
 use super::progress::{Report, Step, Ticker};
+use super::{DataError, files};
 use crate::spec::hex;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -17,7 +16,7 @@ impl Archive {
     /// If it is missing or is not the published one.
     pub fn verify(&self, path: &Path, report: &mut Report) -> Result<(), DataError> {
         let io = |e| DataError::io(path, e, "download it first: `bgm data fetch`");
-        let mut file = File::open(path).map_err(io)?;
+        let mut file = files::open(path).map_err(io)?;
         let bytes = file.metadata().map_err(io)?.len();
         if let Some(expected) = self.bytes
             && bytes != expected

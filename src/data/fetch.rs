@@ -1,9 +1,9 @@
 //! Downloads a published archive: resumable, bounded, and checked before it is unpacked.
 
 use super::archive::Archive;
-use super::catalog::DatasetInfo;
 use super::progress::{Progress, Report, Step, Ticker};
-use super::{DataError, lock, prepared};
+use super::published::DatasetInfo;
+use super::{DataError, files, lock, prepared};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -67,10 +67,10 @@ pub fn fetch(
     report: &mut Report,
 ) -> Result<Fetched, DataError> {
     let archive = info.archive.ok_or_else(|| DataError::NotPublished {
-        name: info.name.to_owned(),
-        origin: info.origin.to_owned(),
+        name: info.name.to_string(),
+        origin: info.origin.to_string(),
     })?;
-    let folder = root.join(info.name);
+    let folder = root.join(&*info.name);
     let _lock = lock(&folder)?;
     if archive.list(&folder).is_ok() {
         return Ok(Fetched::AlreadyUnpacked);
@@ -220,7 +220,7 @@ impl Download<'_> {
 
     /// The notes on the partial file, if they are on this address.
     fn read_notes(&self) -> Option<Part> {
-        let part: Part = toml::from_str(&std::fs::read_to_string(&self.notes).ok()?).ok()?;
+        let part: Part = toml::from_str(&files::read_text(&self.notes).ok()?).ok()?;
         (part.url == self.url).then_some(part)
     }
 

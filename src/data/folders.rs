@@ -1,12 +1,10 @@
 //! Image folders: `<split>/<class>/<image>`, of CINIC-10 (PNG) and ImageNet (JPEG).
 
 use super::DataError;
+use super::decode::{FileFormat, Head, MAX_FILE_BYTES, Opened};
+use super::files;
 use crate::corrupt::ImageShape;
-use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 /// CINIC-10's images: `[3, 32, 32]`.
@@ -15,6 +13,8 @@ pub const CINIC_SHAPE: ImageShape = ImageShape { channels: 3, height: 32, width:
 pub const IMAGENET_SHAPE: ImageShape = ImageShape { channels: 3, height: 224, width: 224 };
 /// The shorter side of an ImageNet image before the crop.
 const SHORTER_SIDE: u32 = 256;
+/// Smaller images are refused: enlarged sixteen times and more, they are no photographs.
+pub const IMAGENET_MIN_SIDE: u32 = 16;
 
 /// Classes of CINIC-10: class `i` is the `i`-th name.
 pub const CINIC_CLASSES: [&str; 10] =
@@ -36,10 +36,6 @@ pub const SUPER_CLASSES: [(&str, usize, usize); 9] = [
 
 /// Class folders that ImageNet has. With fewer the positions above would mean other classes.
 const IMAGENET_FOLDERS: usize = 1000;
-
-/// Bounds on one file, compressed and decoded: the largest ImageNet images stay well below.
-const MOST_FILE_BYTES: u64 = 64 << 20;
-const MOST_PIXELS: u64 = 128 << 20;
 
 /// One image and its class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,8 +102,8 @@ pub fn restricted_imagenet(root: &Path, split: &str) -> Result<Vec<ImageFile>, D
 /// Mixes folders so that the first `n` images hold every folder in proportion, whatever `n`:
 /// a spec that asks for the first 2,000 images must not get 2,000 aeroplanes. Image `i` of a
 /// folder of `k` has place `(2i + 1) / 2k`; equal places go by folder.
-fn spread(folders: Vec<Vec<ImageFile>>) -> Vec<ImageFile> {
-    let mut placed: Vec<(u64, u64, ImageFile)> = Vec::new();
+pub(super) fn spread<T>(folders: Vec<Vec<T>>) -> Vec<T> {
+    let mut placed: Vec<(u64, u64, T)> = Vec::new();
     for folder in folders {
         let count = folder.len() as u64;
         let place = |(index, file)| (2 * index as u64 + 1, count, file);
@@ -153,111 +149,50 @@ fn names(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<OsString>,
 /// The bytes of an image file.
 ///
 /// # Errors
-/// If it cannot be read or is larger than any image should be.
+/// If it is no regular file, cannot be read, or is larger than any image should be.
 pub fn read(path: &Path) -> Result<Vec<u8>, DataError> {
-    let io = |e| DataError::io(path, e, "the data set is incomplete; see `bgm data list`");
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(io)?;
-    file.take(MOST_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > MOST_FILE_BYTES {
-        let problem = format!("is larger than {MOST_FILE_BYTES} bytes: no image of this data set");
-        return Err(DataError::format(path, problem));
-    }
-    Ok(bytes)
+    files::read(path, MAX_FILE_BYTES, "the data set is incomplete; see `bgm data list`")
 }
 
 /// A CINIC-10 image from the bytes of a PNG file: `[3, 32, 32]`. Grey images (there are some)
-/// get three equal channels.
+/// get three equal channels; transparency is dropped.
 ///
 /// # Errors
 /// What is wrong with it, in words.
 pub fn decode_cinic(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let mut reader = ImageReader::new(Cursor::new(bytes));
-    reader.set_format(ImageFormat::Png);
-    let right = |width, height| match (width, height) {
-        (32, 32) => Ok(()),
-        _ => Err(format!("is {width}x{height} pixels; images of CINIC-10 are 32x32")),
-    };
-    Ok(planes(&decode(reader, right)?.into_rgb8()))
+    let opened = Opened::new(bytes)?;
+    match opened.head() {
+        Head { format: FileFormat::Jpeg, .. } => {
+            Err("is a JPEG file; images of CINIC-10 are PNG files".to_owned())
+        }
+        Head { width: 32, height: 32, .. } => Ok(opened.decode()?.planes(3)),
+        Head { width, height, .. } => {
+            Err(format!("is {width}x{height} pixels; images of CINIC-10 are 32x32"))
+        }
+    }
 }
 
 /// An ImageNet image from the bytes of a JPEG file: `[3, 224, 224]`, the centre of the image
-/// resized so that its shorter side is 256 pixels (triangle filter, widened when shrinking,
-/// as PIL's bilinear resizing is; the longer side is rounded down; of an odd margin the
-/// smaller half is above and to the left).
+/// resized to a shorter side of 256 pixels: see [`Picture::centre`](super::decode::Picture).
 ///
 /// The format is taken from the content: a few of ImageNet's `.JPEG` files are PNG.
 ///
 /// # Errors
 /// What is wrong with it, in words.
 pub fn decode_imagenet(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let reader = ImageReader::new(Cursor::new(bytes));
-    let reader = reader.with_guessed_format().map_err(|e| e.to_string())?;
-    if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_ends(bytes) {
-        return Err("is no readable image: it ends too early".to_owned());
+    let opened = Opened::new(bytes)?;
+    let Head { width, height, .. } = opened.head();
+    let (short, long) = (width.min(height), width.max(height));
+    if short < IMAGENET_MIN_SIDE {
+        return Err(format!(
+            "is {width}x{height} pixels: too small, a photograph has at least \
+             {IMAGENET_MIN_SIDE} a side"
+        ));
     }
-    let right = |width: u32, height: u32| {
-        // Resizing enlarges the longer side too: a strip one pixel high would become huge.
-        let (short, long) = (width.min(height).max(1), width.max(height));
-        if long / short > 64 {
-            return Err(format!("is {width}x{height} pixels: too narrow for a photograph"));
-        }
-        Ok(())
-    };
-    let image = decode(reader, right)?.into_rgb8();
-    let (width, height) = image.dimensions();
-    let short = u64::from(width.min(height));
-    let scaled = |side: u32| (u64::from(side) * u64::from(SHORTER_SIDE) / short) as u32;
-    let (width, height) = (scaled(width), scaled(height));
-    let image = image::imageops::resize(&image, width, height, FilterType::Triangle);
+    // Resizing enlarges the longer side too.
+    if long / short > 64 {
+        return Err(format!("is {width}x{height} pixels: too narrow for a photograph"));
+    }
     let side = IMAGENET_SHAPE.width as u32;
-    let (left, top) = ((width - side) / 2, (height - side) / 2);
-    Ok(planes(&image::imageops::crop_imm(&image, left, top, side, side).to_image()))
-}
-
-/// Whether a JPEG file has its end: the decoder fills in grey what is missing.
-fn jpeg_ends(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    // A marker is 0xff and a byte; in compressed data 0xff is followed by 0.
-    while let Some(at) = rest.windows(2).position(|p| p[0] == 0xff && !matches!(p[1], 0 | 0xff)) {
-        let marker = rest[at + 1];
-        rest = &rest[at + 2..];
-        match marker {
-            0xd9 => return true,
-            // Start of the image, restarts: they stand alone.
-            0x01 | 0xd0..=0xd8 => {}
-            _ => {
-                let [high, low, ..] = *rest else { return false };
-                let Some(after) = rest.get(usize::from(u16::from_be_bytes([high, low]))..) else {
-                    return false;
-                };
-                rest = after;
-            }
-        }
-    }
-    false
-}
-
-/// Decodes an image whose size `right` accepts; checks the size before anything is allocated.
-fn decode(
-    mut reader: ImageReader<Cursor<&[u8]>>,
-    right: impl Fn(u32, u32) -> Result<(), String>,
-) -> Result<DynamicImage, String> {
-    let mut limits = image::Limits::default();
-    limits.max_alloc = Some(MOST_PIXELS * 6);
-    reader.limits(limits);
-    let damaged = |e| format!("is no readable image: {e}");
-    let decoder = reader.into_decoder().map_err(damaged)?;
-    let (width, height) = decoder.dimensions();
-    if width == 0 || height == 0 || u64::from(width) * u64::from(height) > MOST_PIXELS {
-        return Err(format!("is {width}x{height} pixels: no image of this data set"));
-    }
-    right(width, height)?;
-    DynamicImage::from_decoder(decoder).map_err(damaged)
-}
-
-/// From `[height, width, 3]` to `[3, height, width]`.
-fn planes(image: &RgbImage) -> Vec<u8> {
-    let values = image.as_raw();
-    (0..3).flat_map(|channel| values.iter().skip(channel).step_by(3).copied()).collect()
+    Ok(opened.decode()?.centre(SHORTER_SIDE, side).planes(3))
 }

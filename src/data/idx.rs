@@ -1,7 +1,7 @@
 //! The IDX format of MNIST and its successors: a magic number, big-endian sizes, raw bytes;
 //! plain or gzip-compressed.
 
-use super::{DataError, ImageSet};
+use super::{DataError, ImageSet, files};
 use crate::corrupt::ImageShape;
 use flate2::{Compression, GzBuilder, bufread::GzDecoder};
 use std::io::{BufReader, Read, Write};
@@ -41,7 +41,7 @@ pub fn read_set(images: &Path, labels: &Path, classes: u32) -> Result<ImageSet, 
 /// Reads one file of unsigned bytes with `dimensions` dimensions.
 fn read(path: &Path, dimensions: u8) -> Result<(Vec<usize>, Vec<u8>), DataError> {
     let hint = "restore the file, or see `bgm data list` for where data sets are looked for";
-    let file = std::fs::File::open(path).map_err(|e| DataError::io(path, e, hint))?;
+    let file = files::open(path).map_err(|e| DataError::io(path, e, hint))?;
     let reader = BufReader::new(file);
     let zipped = path.extension().is_some_and(|ending| ending == "gz");
     let bytes = if zipped { bounded(GzDecoder::new(reader)) } else { bounded(reader) };

@@ -1,7 +1,7 @@
 //! SHA-256 manifests: every data file is checked against one when it is loaded.
 
-use super::DataError;
 use super::archive::plain_path;
+use super::{DataError, files};
 use crate::spec::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -35,7 +35,7 @@ impl Manifest {
     /// If it is missing or malformed.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let hint = "the folder of the data set is incomplete";
-        let text = std::fs::read_to_string(path).map_err(|e| DataError::io(path, e, hint))?;
+        let text = files::read_text(path).map_err(|e| DataError::io(path, e, hint))?;
         Manifest::parse(&text).map_err(|problem| DataError::format(path, problem))
     }
 
@@ -98,7 +98,7 @@ impl Manifest {
 /// If it cannot be read.
 pub fn hash_file(path: &Path) -> Result<(u64, String), DataError> {
     let hint = "a file that the manifest names is missing";
-    let file = std::fs::File::open(path).map_err(|e| DataError::io(path, e, hint))?;
+    let file = files::open(path).map_err(|e| DataError::io(path, e, hint))?;
     let mut reader = HashingReader::new(file);
     let bytes = std::io::copy(&mut reader, &mut std::io::sink())
         .map_err(|e| DataError::io(path, e, hint))?;

@@ -3,10 +3,15 @@
 pub mod archive;
 pub mod catalog;
 pub mod check;
+pub mod decode;
 mod digest;
+pub mod draw;
 pub mod fetch;
+pub mod files;
 pub mod folders;
 pub mod idx;
+pub mod import;
+pub mod imported;
 pub mod manifest;
 mod map;
 pub mod normalize;
@@ -14,55 +19,64 @@ pub mod pixels;
 pub mod prepare;
 pub mod prepared;
 pub mod progress;
+pub mod published;
 pub mod records;
 pub mod stats;
 pub mod subset;
 pub mod toy;
+mod workers;
 
-pub use catalog::{Catalog, DatasetInfo};
+pub use catalog::Catalog;
 pub use pixels::Pixels;
+pub use published::DatasetInfo;
 
 use crate::corrupt::ImageShape;
-use crate::spec::{EvaluateOn, ImageDataSpec};
-use std::fs::{File, TryLockError};
+use crate::spec::{Draw, EvaluateOn, ImageDataSpec};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A data file that is missing, damaged or not what its name promises.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    #[error("{}: {source}; {hint}", path.display())]
+    #[error("{}: {source}; {hint}", files::shown(path))]
     Io { path: PathBuf, source: std::io::Error, hint: String },
-    #[error("{}: {problem}", path.display())]
+    #[error("{}: {problem}", files::shown(path))]
     Format { path: PathBuf, problem: String },
     #[error(
         "{}: SHA-256 is {found}, expected {expected}; the file is damaged or not the published \
          one: restore it (for the embedded subset: git checkout -- data)",
-        path.display()
+        files::shown(path)
     )]
     Hash { path: PathBuf, expected: String, found: String },
     #[error(
         "{}: digest is {found}, the published archive has {expected}; the file is damaged or \
          another one: remove it and run `bgm data fetch`",
-        path.display()
+        files::shown(path)
     )]
     Archive { path: PathBuf, expected: String, found: String },
     #[error(
         "{}: has {found} bytes, expected {expected}; the file is truncated or another one: remove \
          it, then run `bgm data fetch` and `bgm data prepare`",
-        path.display()
+        files::shown(path)
     )]
     Size { path: PathBuf, expected: u64, found: u64 },
     #[error("{url}: {problem}")]
     Download { url: String, problem: String },
-    #[error("{}: entry '{entry}' {problem}; nothing was unpacked", archive.display())]
+    #[error("{}: entry '{entry}' {problem}; nothing was unpacked", files::shown(archive))]
     Unpack { archive: PathBuf, entry: String, problem: String },
     #[error("{name} cannot be downloaded by this program: {origin}")]
     NotPublished { name: String, origin: String },
-    #[error("{}: another process is fetching or preparing this data set; wait for it", path.display())]
+    #[error(
+        "{}: another process is fetching or preparing this data set; wait for it",
+        files::shown(path)
+    )]
     Busy { path: PathBuf },
     #[error("interrupted; the same command goes on from here")]
     Interrupted,
-    #[error("unknown data set '{0}'; `bgm data list` names those there are")]
+    #[error(
+        "unknown data set '{0}'; `bgm data list` names those there are, `bgm data import` adds one"
+    )]
     Unknown(String),
     #[error("{field} = {value}: {problem}")]
     Spec { field: String, value: String, problem: String },
@@ -71,6 +85,17 @@ pub enum DataError {
 impl DataError {
     pub(crate) fn io(path: &Path, source: std::io::Error, hint: &str) -> Self {
         DataError::Io { path: path.to_owned(), source, hint: hint.to_owned() }
+    }
+
+    /// The same error about a file below `to` instead of `from`, for files that are looked at
+    /// in a temporary folder.
+    fn relocated(mut self, from: &Path, to: &Path) -> Self {
+        if let DataError::Io { path, .. } | DataError::Format { path, .. } = &mut self
+            && let Ok(inner) = path.strip_prefix(from)
+        {
+            *path = to.join(inner);
+        }
+        self
     }
 
     pub(crate) fn format(path: &Path, problem: impl Into<String>) -> Self {
@@ -84,7 +109,11 @@ fn lock(folder: &Path) -> Result<File, DataError> {
     let path = folder.join(".lock");
     let io = |e| DataError::io(&path, e, "check that the folder can be made and written to");
     std::fs::create_dir_all(folder).map_err(io)?;
-    let file = File::create(&path).map_err(io)?;
+    // A FIFO of this name, opened without NONBLOCK, would wait for a reader.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).custom_flags(flags).open(&path);
+    let file = file.map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(DataError::Busy { path }),
@@ -165,13 +194,13 @@ pub struct RunImages {
 }
 
 impl Catalog {
-    /// Loads what `spec` asks for.
+    /// Loads what `spec` asks for; `seed` is that of the run.
     ///
     /// # Errors
     /// If files are missing, damaged or malformed, or hold fewer images than asked for.
-    pub fn load_images(&self, spec: &ImageDataSpec) -> Result<RunImages, DataError> {
+    pub fn load_images(&self, spec: &ImageDataSpec, seed: u64) -> Result<RunImages, DataError> {
         let info = self.info(&spec.dataset)?;
-        let (train, test) = self.read(info)?;
+        let (train, test) = self.read(&info)?;
         let too_many = |field: &str, asked: usize, there: usize| DataError::Spec {
             field: format!("data.images.{field}"),
             value: asked.to_string(),
@@ -182,15 +211,20 @@ impl Catalog {
         if train_count > train.len() {
             return Err(too_many("train", train_count, train.len()));
         }
-        let held_out = match spec.evaluate_on {
-            EvaluateOn::Test => &test,
-            EvaluateOn::Validation => &train,
-        };
-        let first = if spec.evaluate_on == EvaluateOn::Test { 0 } else { train_count };
-        let test_count = all(spec.test, held_out.len() - first);
-        if test_count == 0 || first + test_count > held_out.len() {
-            return Err(too_many("test", test_count, held_out.len() - first));
+        let validates = spec.evaluate_on == EvaluateOn::Validation;
+        let first = if validates { train_count } else { 0 };
+        let rest = if validates { train.len() - first } else { test.len() };
+        let test_count = all(spec.test, rest);
+        if test_count == 0 || test_count > rest {
+            return Err(too_many("test", test_count, rest));
         }
+        let train = match spec.draw {
+            Draw::First => train,
+            // Evaluation images come after the training images of the same draw.
+            Draw::Seed if validates => draw::draw(&train, seed, train_count + test_count)?,
+            Draw::Seed => draw::draw(&train, seed, train_count)?,
+        };
+        let held_out = if validates { &train } else { &test };
         let side = spec.pool as usize;
         if side > train.shape.height.min(train.shape.width) {
             return Err(DataError::Spec {
@@ -216,7 +250,7 @@ impl Catalog {
             train: train.slice(0, train_count).pooled(side),
             test: evaluated.pooled(side),
             classes: info.classes,
-            normalization: self.normalization(info)?,
+            normalization: self.normalization(&info)?,
         })
     }
 }

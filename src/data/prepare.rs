@@ -1,13 +1,12 @@
 //! Turns the published files of a data set into prepared splits, with the memory of a few images.
 
-use super::catalog::{DatasetInfo, Format};
 use super::folders::{self, ImageFile};
 use super::manifest::FileEntry;
 use super::prepared::{self, FILES, PreparedManifest, Writer};
 use super::progress::{Report, Step, Ticker};
+use super::published::{DatasetInfo, Format};
 use super::records::{self, RecordFormat};
-use super::{DataError, lock};
-use crate::corrupt::ImageShape;
+use super::{DataError, lock, workers};
 use crate::spec::hex;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -30,11 +29,16 @@ pub fn prepare(
     root: &Path,
     report: &mut Report,
 ) -> Result<PreparedManifest, DataError> {
-    if info.format == Format::Idx {
-        let (field, value) = ("data set".into(), info.name.into());
-        return Err(DataError::Spec { field, value, problem: "is read as it is".into() });
+    let refuse = |problem: &str| {
+        let (field, value) = ("data set".into(), info.name.to_string());
+        Err(DataError::Spec { field, value, problem: problem.into() })
+    };
+    match info.format {
+        Format::Idx => return refuse("is read as it is"),
+        Format::Imported => return refuse("comes from `bgm data import`"),
+        _ => {}
     }
-    let folder = root.join(info.name);
+    let folder = root.join(&*info.name);
     let _lock = lock(&folder)?;
     if let Ok(manifest) = existing(info, &folder) {
         return Ok(manifest);
@@ -45,13 +49,14 @@ pub fn prepare(
     };
     let file = [0, 1].map(|split| write_split(info, &folder, split, &listed, report));
     let [train, test] = file;
-    let manifest = PreparedManifest { source: info.source(), file: vec![train?, test?] };
+    let file = vec![train?, test?];
+    let manifest = PreparedManifest { source: info.source(), imported: None, file };
     manifest.write(&folder)?;
     Ok(manifest)
 }
 
 /// The manifest of splits that are there, whole, and made from the published archive.
-fn existing(info: &DatasetInfo, folder: &Path) -> Result<PreparedManifest, DataError> {
+pub(super) fn existing(info: &DatasetInfo, folder: &Path) -> Result<PreparedManifest, DataError> {
     let manifest = PreparedManifest::read(folder)?;
     info.check_source(&manifest, folder)?;
     for entry in &manifest.file {
@@ -69,14 +74,13 @@ fn write_split(
 ) -> Result<FileEntry, DataError> {
     let unpacked = folder.join(info.archive.map_or("", |archive| archive.folder));
     let mut out = Out {
-        root: &unpacked,
-        listed,
-        writer: Writer::create(folder, FILES[split], shape(info), info.classes)?,
+        from: Published { root: &unpacked, listed },
+        writer: Writer::create(folder, FILES[split], info.shape, info.classes)?,
     };
     let total = info.counts.map(|counts| counts[split]);
     let ticker = Ticker::new(report, Step::Prepare(FILES[split]), total);
     match info.format {
-        Format::Idx => {}
+        Format::Idx | Format::Imported => {}
         Format::Cifar10 => from_records(&records::CIFAR10, split, &mut out, ticker)?,
         Format::Cifar100 => from_records(&records::CIFAR100, split, &mut out, ticker)?,
         Format::Cinic10 => {
@@ -102,22 +106,20 @@ fn write_split(
     out.writer.finish()
 }
 
-fn shape(info: &DatasetInfo) -> ImageShape {
-    match info.format {
-        Format::Idx | Format::Cifar10 | Format::Cifar100 => records::SHAPE,
-        Format::Cinic10 => folders::CINIC_SHAPE,
-        Format::RestrictedImagenet => folders::IMAGENET_SHAPE,
-    }
-}
-
-/// Where images go, and what their files must be.
-struct Out<'a> {
+/// What the files of a data set must be.
+#[derive(Clone, Copy)]
+struct Published<'a> {
     root: &'a Path,
     listed: &'a Listed,
+}
+
+/// Where images come from and go to.
+struct Out<'a> {
+    from: Published<'a>,
     writer: Writer,
 }
 
-impl Out<'_> {
+impl Published<'_> {
     /// Compares a file with the list of what was unpacked.
     fn check(&self, path: &Path, sha256: [u8; 32]) -> Result<(), DataError> {
         let Some(listed) = self.listed else { return Ok(()) };
@@ -141,12 +143,12 @@ fn from_records(
     mut ticker: Ticker,
 ) -> Result<(), DataError> {
     for name in [format.train, format.test][split] {
-        let path = out.root.join(name);
+        let path = out.from.root.join(name);
         let sha256 = format.read_file(&path, |label, pixels| {
             out.writer.push(label, pixels)?;
             ticker.advance(1)
         })?;
-        out.check(&path, sha256)?;
+        out.from.check(&path, sha256)?;
     }
     Ok(())
 }
@@ -158,30 +160,14 @@ fn from_images(
     out: &mut Out,
     mut ticker: Ticker,
 ) -> Result<(), DataError> {
-    let load = |file: &ImageFile, out: &Out| {
+    let Out { from, writer } = out;
+    let load = |file: &ImageFile| {
         let bytes = folders::read(&file.path)?;
-        out.check(&file.path, Sha256::digest(&bytes).into())?;
+        from.check(&file.path, Sha256::digest(&bytes).into())?;
         decode(&bytes).map_err(|problem| DataError::format(&file.path, problem))
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    for chunk in files.chunks(BATCH * threads) {
-        let whole: &Out = out;
-        let decoded: Vec<Result<Vec<u8>, DataError>> = std::thread::scope(|scope| {
-            let work = |part| {
-                move || -> Vec<_> {
-                    <[ImageFile]>::iter(part).map(|file| load(file, whole)).collect()
-                }
-            };
-            let workers: Vec<_> = chunk.chunks(BATCH).map(|part| scope.spawn(work(part))).collect();
-            let results = workers.into_iter().map(|worker| worker.join());
-            results
-                .flat_map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        });
-        for (file, image) in chunk.iter().zip(decoded) {
-            out.writer.push(file.label, &image?)?;
-            ticker.advance(1)?;
-        }
-    }
-    Ok(())
+    workers::in_order(files, BATCH, load, |file, image| {
+        writer.push(file.label, &image?)?;
+        ticker.advance(1)
+    })
 }

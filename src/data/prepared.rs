@@ -11,10 +11,11 @@
 //! All integers are little-endian. The SHA-256 of the whole file is in `manifest.toml` beside
 //! it, written last: without it, or with another, a split counts as not prepared.
 
+use super::imported::Imported;
 use super::manifest::{FileEntry, hash_file};
 use super::pixels::Pixels;
 use super::stats::ChannelStats;
-use super::{DataError, ImageSet, map};
+use super::{DataError, ImageSet, files, map};
 use crate::corrupt::ImageShape;
 use crate::spec::hex;
 use memmap2::Mmap;
@@ -142,11 +143,14 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 /// What was prepared, from what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreparedManifest {
-    /// Digest of the published archive, or `folder` where there is none.
+    /// Digest of the published archive, `folder` where there is none, or `import`.
     pub source: String,
+    /// What `bgm data import` was told and has found, where it has made the splits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
     /// [`FILES`], in that order.
     pub file: Vec<FileEntry>,
 }
@@ -158,8 +162,12 @@ impl PreparedManifest {
     /// If it was never prepared or the manifest is malformed.
     pub fn read(folder: &Path) -> Result<Self, DataError> {
         let path = folder.join(FOLDER).join(MANIFEST);
-        let text = std::fs::read_to_string(&path).map_err(|e| {
-            DataError::io(&path, e, "prepare the data set first: `bgm data prepare`")
+        let text = files::read_text(&path).map_err(|e| {
+            DataError::io(
+                &path,
+                e,
+                "prepare the data set first: `bgm data prepare` or `bgm data import`",
+            )
         })?;
         PreparedManifest::parse(&text).map_err(|problem| DataError::format(&path, problem))
     }
@@ -172,6 +180,9 @@ impl PreparedManifest {
         let manifest: PreparedManifest = toml::from_str(text).map_err(|e| e.to_string())?;
         if manifest.file.iter().map(|entry| &entry.path).ne(FILES) {
             return Err(format!("must name exactly {FILES:?}"));
+        }
+        if let Some(imported) = &manifest.imported {
+            imported.check()?;
         }
         Ok(manifest)
     }
@@ -207,7 +218,7 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
 }
 
 /// Makes a rename last through a power cut.
-fn sync_folder(path: &Path) -> std::io::Result<()> {
+pub(super) fn sync_folder(path: &Path) -> std::io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
@@ -244,6 +255,11 @@ impl Writer {
     /// Images so far.
     pub(super) fn count(&self) -> u64 {
         self.header.count
+    }
+
+    /// What the head of the file will say of the images so far.
+    pub(super) fn header(&self) -> &Header {
+        &self.header
     }
 
     /// Appends an image `[channels, height, width]`.
@@ -321,7 +337,7 @@ pub fn open(folder: &Path, entry: &FileEntry) -> Result<(ImageSet, Header), Data
 
 fn verified(path: &Path, entry: &FileEntry) -> Result<Arc<Mmap>, DataError> {
     let io = |e| DataError::io(path, e, "prepare the data set again: `bgm data prepare`");
-    let file = File::open(path).map_err(io)?;
+    let file = files::open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
     let (bytes, time) = (metadata.len(), metadata.modified().map_err(io)?);
     if bytes != entry.bytes {

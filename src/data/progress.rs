@@ -12,6 +12,8 @@ pub enum Step {
     Verify,
     /// Bytes out of an archive.
     Unpack,
+    /// Image files, whose headers are read.
+    Inspect,
     /// Images of a split (`train.bgm` or `test.bgm`).
     Prepare(&'static str),
     /// Waiting before the next attempt.
@@ -42,7 +44,7 @@ pub(super) struct Ticker<'a, 'b> {
 
 impl<'a, 'b> Ticker<'a, 'b> {
     pub(super) fn new(report: &'a mut Report<'b>, step: Step, total: Option<u64>) -> Self {
-        let every = if matches!(step, Step::Prepare(_)) { 100 } else { 1 << 20 };
+        let every = if matches!(step, Step::Prepare(_) | Step::Inspect) { 100 } else { 1 << 20 };
         Ticker { report, progress: Progress { step, done: 0, total }, every, next: 0 }
     }
 

@@ -1,10 +1,9 @@
 //! The binary versions of CIFAR-10 and CIFAR-100 (Krizhevsky 2009): records of one or two
 //! label bytes and 3,072 pixel values, red plane first, row by row. No header, no compression.
 
-use super::DataError;
 use super::manifest::HashingReader;
+use super::{DataError, files};
 use crate::corrupt::ImageShape;
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
@@ -97,7 +96,7 @@ impl RecordFormat {
         each: impl FnMut(u8, &[u8]) -> Result<(), DataError>,
     ) -> Result<[u8; 32], DataError> {
         let io = |e| DataError::io(path, e, "unpack the archive again: `bgm data fetch`");
-        let mut reader = HashingReader::new(BufReader::new(File::open(path).map_err(io)?));
+        let mut reader = HashingReader::new(BufReader::new(files::open(path).map_err(io)?));
         let mut each = each;
         let count =
             self.read(&mut reader, |label, pixels| each(label, pixels).map_err(Failure::Theirs));

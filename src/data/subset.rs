@@ -1,7 +1,7 @@
 //! Makes a small class-balanced subset of a data set: `bgm data subset`.
 
-use super::catalog::IDX_FILES;
 use super::manifest::Manifest;
+use super::published::IDX_FILES;
 use super::{DataError, ImageSet, idx};
 use crate::rng::{Purpose, Stream};
 use std::path::Path;
@@ -50,13 +50,21 @@ pub fn balanced(
 /// Writes training and test images as four IDX files and their manifest to `folder`.
 ///
 /// # Errors
-/// If a file cannot be written.
+/// If the images have several channels, which the four files of MNIST cannot hold; if a file
+/// cannot be written.
 pub fn write(
     folder: &Path,
     train: &ImageSet,
     test: &ImageSet,
     origin: &str,
 ) -> Result<Manifest, DataError> {
+    if train.shape.channels != 1 {
+        return Err(DataError::Spec {
+            field: "--from".into(),
+            value: format!("a data set with {} channels", train.shape.channels),
+            problem: "a subset is written as IDX files like MNIST's, which hold one channel".into(),
+        });
+    }
     let hint = "check that the folder can be made";
     std::fs::create_dir_all(folder).map_err(|e| DataError::io(folder, e, hint))?;
     for (set, names) in [(train, &IDX_FILES[..2]), (test, &IDX_FILES[2..])] {

@@ -6,7 +6,7 @@
 //! they order work and feed progress bars, and no result depends on them.
 
 use super::network::graph;
-use crate::data::catalog::DATASETS;
+use crate::data::published::DATASETS;
 use crate::measure::{AttackMethod, MeasureSpec};
 use crate::spec::{DataSpec, RunSpec, Stop};
 
@@ -155,13 +155,11 @@ pub fn training_examples(data: &DataSpec) -> f64 {
     if images.train != 0 {
         return f64::from(images.train);
     }
-    match images.dataset.as_str() {
-        "fashion-mnist-subset" => 2_000.0,
+    let info = DATASETS.iter().find(|info| info.name == images.dataset);
+    match info.and_then(|info| info.counts) {
+        Some(counts) => counts[0] as f64,
         // Madry et al.'s nine super-classes.
-        "restricted-imagenet" => 257_000.0,
-        name => {
-            let info = DATASETS.iter().find(|info| info.name == name);
-            info.and_then(|info| info.counts).map_or(50_000.0, |counts| counts[0] as f64)
-        }
+        None if images.dataset == "restricted-imagenet" => 257_000.0,
+        None => 50_000.0,
     }
 }

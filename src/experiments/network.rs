@@ -1,6 +1,6 @@
 //! The network of a run before its data is read.
 
-use crate::data::catalog::{DATASETS, Format};
+use crate::data::published::DATASETS;
 use crate::models::graph::{Graph, Shape, Signature};
 use crate::spec::{DataSpec, RunSpec};
 
@@ -15,12 +15,9 @@ fn signature(data: &DataSpec) -> Signature {
         return Signature { input: Shape::new(2, 1, 1), outputs: 1 };
     };
     let info = DATASETS.iter().find(|info| info.name == images.dataset);
-    let (channels, side) = match info.map(|info| info.format) {
-        Some(Format::Idx) => (1, 28),
-        Some(Format::RestrictedImagenet) => (3, 224),
-        _ => (3, 32),
-    };
-    let side = (side / images.pool.max(1) as usize).max(1);
+    let (channels, height, width) =
+        info.map_or((3, 32, 32), |info| (info.shape.channels, info.shape.height, info.shape.width));
+    let [height, width] = [height, width].map(|side| (side / images.pool.max(1) as usize).max(1));
     let outputs = info.map_or(10, |info| info.classes as usize);
-    Signature { input: Shape::new(channels, side, side), outputs }
+    Signature { input: Shape::new(channels, height, width), outputs }
 }

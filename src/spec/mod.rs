@@ -98,14 +98,29 @@ impl DataSpec {
 pub struct ImageDataSpec {
     /// Name in `bgm data list`.
     pub dataset: String,
-    /// Number of training images: the first ones. 0 means all.
+    /// Number of training images: the first ones in the order of `draw`. 0 means all.
     pub train: u32,
+    /// Which training images come first.
+    #[serde(default)]
+    pub draw: Draw,
     /// Number of images to evaluate on: the first ones. 0 means all.
     pub test: u32,
     /// Which images `test` counts.
     pub evaluate_on: EvaluateOn,
     /// Side of the squares that are averaged to one pixel before anything else (1: none).
     pub pool: u32,
+}
+
+/// In which order the training images of a data set are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Draw {
+    /// As they are stored: every run takes the same ones.
+    #[default]
+    First,
+    /// Shuffled by the run's seed, class-balanced: another sample of the data set for each
+    /// seed, so that the spread over seeds is that over samples too.
+    Seed,
 }
 
 /// Images that accuracy is measured on.

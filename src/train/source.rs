@@ -63,7 +63,7 @@ impl Source {
         let seed = if planted::seed_reused() { 0 } else { spec.seed };
         let kind = match &spec.data {
             DataSpec::Images(images) => SourceKind::Images {
-                images: Box::new(catalog.load_images(images)?),
+                images: Box::new(catalog.load_images(images, seed)?),
                 augmentation: spec.train.augmentation.clone(),
             },
             DataSpec::Toy(toy_spec) => {

@@ -1,6 +1,8 @@
 //! What several test files need: small specs, a store of their own, the binary.
 #![allow(dead_code)]
 
+pub mod pictures;
+
 use bad_global_minima::augment::AugmentSpec;
 use bad_global_minima::backend::Device;
 use bad_global_minima::corrupt::{CorruptionSpec, ZeroOutUnit};
@@ -23,6 +25,7 @@ pub fn small_run() -> RunSpec {
         data: DataSpec::Images(ImageDataSpec {
             dataset: "fashion-mnist-subset".to_owned(),
             train: 40,
+            draw: Draw::First,
             test: 50,
             evaluate_on: EvaluateOn::Test,
             pool: 2,
@@ -231,6 +234,12 @@ pub fn longer_tables(place: &Workplace) -> PathBuf {
     assert_ne!(profile, longer);
     std::fs::write(tables.join("profiles/tiny.toml"), longer).unwrap();
     tables
+}
+
+/// Makes a named pipe.
+pub fn fifo(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
 }
 
 pub fn text(bytes: &[u8]) -> String {

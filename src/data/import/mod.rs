@@ -1,0 +1,327 @@
+//! `bgm data import`: class folders of PNG or JPEG files become a data set like any other.
+//!
+//! Two passes over the files: the first reads headers and names everything that cannot be
+//! imported, the second decodes. All is written to a folder beside the final one, which is
+//! renamed when it is whole.
+
+mod plan;
+mod problems;
+mod scan;
+
+use super::archive::{self, Bounds};
+use super::decode::{Head, Opened};
+use super::folders::{self, ImageFile};
+use super::imported::{Imported, SIDES, check_name};
+use super::prepared::{self, FILES, Header, PreparedManifest, Writer};
+use super::progress::{Report, Step, Ticker};
+use super::published::{DATASETS, DatasetInfo};
+use super::{DataError, lock, workers};
+use crate::corrupt::ImageShape;
+use problems::Problems;
+use std::path::{Path, PathBuf};
+
+/// What `bgm data import` can be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImportOptions {
+    /// Resize to this shorter side and crop the square at the centre; without it, all images
+    /// must have the same size.
+    pub side: Option<u32>,
+    /// 1 or 3; without it, 3 if any image is in colour.
+    pub channels: Option<u8>,
+    /// Percentage of each class that becomes test images where there are no folders `train`
+    /// and `test`; 20 unless told.
+    pub test_percent: Option<u32>,
+    /// Decides the order, and the split where one is drawn.
+    pub seed: u64,
+    /// A note on the licence of the images.
+    pub licence: Option<String>,
+}
+
+impl ImportOptions {
+    /// Nothing but defaults.
+    pub const DEFAULT: Self =
+        ImportOptions { side: None, channels: None, test_percent: None, seed: 0, licence: None };
+
+    fn check(&self) -> Result<(), DataError> {
+        let refuse = |field: &str, value: String, problem: &str| {
+            Err(DataError::Spec { field: field.into(), value, problem: problem.into() })
+        };
+        let licence = self.licence.as_deref().unwrap_or_default();
+        match *self {
+            Self { side: Some(side), .. } if !SIDES.contains(&(side as usize)) => {
+                let range = format!("must be {} to {} pixels", SIDES.start(), SIDES.end());
+                refuse("--side", side.to_string(), &range)
+            }
+            Self { channels: Some(channels), .. } if !matches!(channels, 1 | 3) => {
+                refuse("--channels", channels.to_string(), "must be 1 (grey) or 3 (colour)")
+            }
+            Self { test_percent: Some(percent), .. } if !(1..=99).contains(&percent) => {
+                refuse("--test-percent", percent.to_string(), "must be 1 to 99")
+            }
+            _ if licence.contains(char::is_control) || licence.len() > 1000 => {
+                let problem = "must be one line of at most 1,000 bytes";
+                refuse("--licence", format!("{licence:?}"), problem)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Share of test images where none is given.
+const TEST_PERCENT: u32 = 20;
+/// Images whose values one thread keeps until they are written: a share of this many bytes.
+const BATCH_BYTES: usize = 8 << 20;
+/// Bounds of an archive: far above any data set that fits this program.
+const BOUNDS: Bounds = Bounds { bytes: 512 << 30, entries: 4_000_000 };
+
+/// Imports the class folders below `from` (a folder, or a `.tar` or `.tar.gz` of one) as data
+/// set `name` below `root`. A data set whose content hash is pinned and that is there already
+/// is left alone.
+///
+/// # Errors
+/// If the name is taken or not possible, a file cannot be imported (all such files are found
+/// before anything is decoded, the first ten are named), the images are not those of the pinned
+/// content hash, the disk is full, or the report asks to stop. Nothing is left behind then.
+pub fn import(
+    root: &Path,
+    name: &str,
+    from: &Path,
+    options: &ImportOptions,
+    report: &mut Report,
+) -> Result<PreparedManifest, DataError> {
+    let declared = DATASETS.iter().find(|info| info.name == name);
+    import_as(root, (name, declared), from, options, report)
+}
+
+/// As [`import`], of a data set that is `declared` or not.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_as(
+    root: &Path,
+    (name, declared): (&str, Option<&DatasetInfo>),
+    from: &Path,
+    options: &ImportOptions,
+    report: &mut Report,
+) -> Result<PreparedManifest, DataError> {
+    let refuse = |field: &str, problem: String| DataError::Spec {
+        field: field.into(),
+        value: name.into(),
+        problem,
+    };
+    check_name(name).map_err(|problem| refuse("data set", problem))?;
+    options.check()?;
+    if declared.is_some() && *options != ImportOptions::DEFAULT {
+        let problem = "its content is pinned: it is imported without options";
+        return Err(refuse("data set", problem.into()));
+    }
+    let target = root.join(name);
+    if let Some(info) = declared
+        && let Ok(manifest) = super::prepare::existing(info, &target)
+    {
+        return Ok(manifest);
+    }
+    if target.symlink_metadata().is_ok() {
+        let problem = format!("{} is there already: remove it first", target.display());
+        return Err(refuse("data set", problem));
+    }
+    let scratch = Scratch::new(root.join(format!(".importing-{name}")))?;
+    let unpacked = scratch.folder.join(UNPACKED);
+    let manifest = build(&scratch.folder, from, options, report)
+        .map_err(|error| error.relocated(&unpacked, from))?;
+    let found = manifest.content_hash();
+    if let Some(pinned) = declared.and_then(|info| info.content)
+        && found != pinned
+    {
+        let problem = format!(
+            "these are not the images of {name}, whose content hash is {pinned}: theirs is {found}; \
+             import them under another name"
+        );
+        return Err(DataError::format(from, problem));
+    }
+    manifest.write(&scratch.folder)?;
+    std::fs::rename(&scratch.folder, &target)
+        .and_then(|()| prepared::sync_folder(&target))
+        .map_err(|e| DataError::io(&target, e, "is the folder writable?"))?;
+    Ok(manifest)
+}
+
+/// A folder that is locked against other imports, and removed unless it has been renamed.
+struct Scratch {
+    folder: PathBuf,
+    _lock: std::fs::File,
+}
+
+impl Scratch {
+    /// Makes or takes over `folder`, and removes what a killed process has left in it.
+    fn new(folder: PathBuf) -> Result<Self, DataError> {
+        let scratch = Scratch { _lock: lock(&folder)?, folder };
+        for name in [prepared::FOLDER, UNPACKED] {
+            scratch.remove(name)?;
+        }
+        Ok(scratch)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), DataError> {
+        remove(&self.folder.join(name))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // After a rename there is nothing of this name.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn remove(folder: &Path) -> Result<(), DataError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(DataError::io(folder, e, "remove it by hand"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Folder that an archive is unpacked to.
+const UNPACKED: &str = "unpacked";
+
+/// Prepares both splits below `scratch` and describes them.
+fn build(
+    scratch: &Path,
+    from: &Path,
+    options: &ImportOptions,
+    report: &mut Report,
+) -> Result<PreparedManifest, DataError> {
+    let unpacked = scratch.join(UNPACKED);
+    let root = if from.is_dir() {
+        from.to_owned()
+    } else {
+        let files = archive::unpack_to(from, &unpacked, BOUNDS, report)?;
+        unpacked.join(archive::only_top(&files))
+    };
+    let mut problems = Problems::below(&root);
+    let folders = scan::scan(&root, &mut problems)?;
+    let split_given = folders.splits.len() == 2;
+    if let (Some(percent), true) = (options.test_percent, split_given) {
+        let problem = "there are folders train and test".to_owned();
+        let (field, value) = ("--test-percent".into(), percent.to_string());
+        return Err(DataError::Spec { field, value, problem });
+    }
+    let paths: Vec<&PathBuf> = folders.splits.iter().flatten().flatten().collect();
+    let heads = read_heads(&paths, &mut problems, report)?;
+    // First what is no image at all: it must not decide about sizes and channels.
+    problems.none()?;
+    let shape = plan::shape(&root, &heads, options, &mut problems)?;
+    problems.none()?;
+    let count = |wanted: fn(&Head) -> bool| heads.iter().filter(|(_, h)| wanted(h)).count() as u64;
+    let [grey, cmyk, turned] = [count(|h| h.channels == 1), count(|h| h.cmyk), count(|h| h.turned)];
+    drop(heads);
+    let percent = options.test_percent.unwrap_or(TEST_PERCENT);
+    let splits = plan::order(&root, folders.splits, percent, options.seed)?;
+    let classes = folders.classes.len() as u32;
+    let mut file = Vec::new();
+    let mut headers = Vec::new();
+    for (name, images) in FILES.into_iter().zip(&splits) {
+        let mut writer = Writer::create(scratch, name, shape, classes)?;
+        let ticker = Ticker::new(report, Step::Prepare(name), Some(images.len() as u64));
+        write(&mut writer, images, (shape, options.side), &mut problems, ticker)?;
+        headers.push(writer.header().clone());
+        file.push(writer.finish()?);
+    }
+    remove(&unpacked)?;
+    let [train, test] = [&headers[0], &headers[1]];
+    let imported = Imported {
+        licence: options.licence.clone().unwrap_or_else(|| "not stated".to_owned()),
+        classes: folders.classes,
+        shape: [shape.channels, shape.height, shape.width],
+        images: [train.count, test.count],
+        mean: train.stats.mean(),
+        std: deviations(&root, train)?,
+        side: options.side,
+        test_percent: (!split_given).then_some(percent),
+        seed: options.seed,
+        grey_images: if shape.channels == 3 { grey } else { 0 },
+        cmyk_images: cmyk,
+        turned_images: turned,
+    };
+    Ok(PreparedManifest { source: "import".to_owned(), imported: Some(imported), file })
+}
+
+/// Deviation of each channel, none of which may be zero: inputs are divided by them.
+fn deviations(root: &Path, header: &Header) -> Result<Vec<f32>, DataError> {
+    let std = header.stats.std();
+    match std.iter().position(|&deviation| deviation == 0.0) {
+        None => Ok(std),
+        Some(channel) => {
+            let problem = format!("channel {channel} has the same value in all training images");
+            Err(DataError::format(root, problem))
+        }
+    }
+}
+
+/// Headers of all files that are images.
+fn read_heads<'a>(
+    paths: &[&'a PathBuf],
+    problems: &mut Problems,
+    report: &mut Report,
+) -> Result<Vec<(&'a PathBuf, Head)>, DataError> {
+    let mut heads = Vec::with_capacity(paths.len());
+    let mut ticker = Ticker::new(report, Step::Inspect, Some(paths.len() as u64));
+    let read = |path: &&PathBuf| {
+        let bytes = folders::read(path).map_err(in_words)?;
+        Opened::new(&bytes).map(|opened| opened.head())
+    };
+    workers::in_order(paths, 64, read, |path, head| {
+        match head {
+            Ok(head) => heads.push((*path, head)),
+            Err(problem) => problems.add(path, problem),
+        }
+        ticker.advance(1)
+    })?;
+    Ok(heads)
+}
+
+/// An error about a file whose path is told anyway.
+fn in_words(error: DataError) -> String {
+    match error {
+        DataError::Io { source, .. } => source.to_string(),
+        DataError::Format { problem, .. } => problem,
+        other => other.to_string(),
+    }
+}
+
+/// Decodes images and writes them in their order.
+fn write(
+    writer: &mut Writer,
+    images: &[ImageFile],
+    (shape, side): (ImageShape, Option<u32>),
+    problems: &mut Problems,
+    mut ticker: Ticker,
+) -> Result<(), DataError> {
+    let decode = |file: &ImageFile| {
+        let bytes = folders::read(&file.path).map_err(in_words)?;
+        let picture = Opened::new(&bytes)?.decode()?;
+        if picture.transparent {
+            return Err("has transparent pixels: flatten it onto a background".to_owned());
+        }
+        let picture = match side {
+            Some(side) if picture.width.min(picture.height) >= side => picture.centre(side, side),
+            _ => picture,
+        };
+        let size = (picture.height as usize, picture.width as usize);
+        if size != (shape.height, shape.width) || picture.channels > shape.channels {
+            return Err("was changed while it was imported".to_owned());
+        }
+        Ok(picture.planes(shape.channels))
+    };
+    let batch = (BATCH_BYTES / shape.values()).clamp(1, 64);
+    workers::in_order(images, batch, decode, |file, image| {
+        match image {
+            Ok(image) => writer.push(file.label, &image)?,
+            Err(problem) => problems.add(&file.path, problem),
+        }
+        ticker.advance(1)
+    })?;
+    problems.none()
+}
