@@ -11,7 +11,7 @@ mod bits;
 #[allow(dead_code)]
 mod cases;
 
-use bad_global_minima::backend::{Backend, Batch};
+use bad_global_minima::backend::{Backend, Batch, processor};
 use bad_global_minima::engine::{Engine, Options, Simd};
 use bad_global_minima::models::graph::Shape;
 use bad_global_minima::spec::{Arch, NetworkSpec};
@@ -93,11 +93,4 @@ fn time(options: Options, steps: usize) {
             counted[0],
         );
     }
-}
-
-/// As Linux names it.
-fn processor() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    name.map_or_else(|| "unknown".to_owned(), |(_, name)| name.to_owned())
 }
