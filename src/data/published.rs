@@ -211,7 +211,7 @@ pub static DATASETS: &[DatasetInfo] = &[
         pinned: &[],
         archive: None,
         counts: Some([50_000, 10_000]),
-        content: Some("68574ce2c6eef062d69237866a63dfb2249b096ee43e09c5dc7e99f2941af920"),
+        content: Some("efa501cacf8e65801f64727c435b7e2e36bafda0b44f3dbf9f0f166c0527de8c"),
     },
     DatasetInfo {
         name: Cow::Borrowed("cifar-100"),
