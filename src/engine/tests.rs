@@ -29,10 +29,10 @@ fn cases() -> Vec<Case> {
         };
         case(Arch::Mlp, 100, Shape::new(2, 1, 1), &[10, 3, 1], VANILLA);
         case(Arch::Resnet18, 3, Shape::new(1, 9, 8), &[7, 2], SGD);
-        case(Arch::Resnet18, 9, Shape::new(3, 12, 12), &[33, 66], SGD);
+        case(Arch::Resnet18, 9, Shape::new(3, 5, 5), &[66, 33], SGD);
         case(Arch::Resnet50, 2, Shape::new(1, 7, 7), &[5, 3], ADAM);
-        case(Arch::Vgg16, 3, Shape::new(3, 11, 10), &[41, 2], SGD);
-        case(Arch::Densenet40, 3, Shape::new(1, 8, 9), &[35, 3], ADAM);
+        case(Arch::Vgg16, 3, Shape::new(3, 7, 6), &[33, 2], SGD);
+        case(Arch::Densenet40, 3, Shape::new(1, 5, 4), &[35, 3], ADAM);
     }
     cases
 }
@@ -77,7 +77,8 @@ fn instructions_and_threads_change_no_bit() {
     for case in cases() {
         let plain = bits(&case, Options { simd: Simd::named("plain").unwrap(), threads: 1 });
         for simd in Simd::available() {
-            for threads in [1, 2, 3] {
+            let threads: &[usize] = if simd.is_fast() { &[1, 2, 3] } else { &[2] };
+            for &threads in threads {
                 let other = bits(&case, Options { simd, threads });
                 let differing = plain.iter().zip(&other).filter(|(a, b)| a != b).count();
                 let what = format!("{:?}, BatchNorm {}", case.arch, case.batch_norm);

@@ -120,28 +120,30 @@ impl Machine<'_> {
         self.rows(&Way { lists, taps, x: from, y: to, channels: outputs, w: t, start });
     }
 
-    /// Cuts the work by groups of outputs, blocks of images and, if there are threads for it,
+    /// Cuts the work by blocks of images and, if there are threads, by groups of outputs and
     /// pixels.
     fn rows(self, way: &Way<'_>) {
-        let columns = way.y.groups.div_ceil(self.table.columns);
-        let blocks = way.x.images.blocks();
-        let targets = way.lists.targets();
-        let cuts = match self.team.threads() {
-            1 => 1,
-            threads => (4 * threads).div_ceil(columns * blocks).clamp(1, targets),
+        let (blocks, targets) = (way.x.images.blocks(), way.lists.targets());
+        let (columns, cuts) = match self.team.threads() {
+            1 => (1, 1),
+            threads => {
+                let columns = way.y.groups.div_ceil(self.table.columns);
+                (columns, (4 * threads).div_ceil(columns * blocks).clamp(1, targets))
+            }
         };
         self.team.run(columns * blocks * cuts, &|part| {
             let (column, rest) = (part / (blocks * cuts), part % (blocks * cuts));
             let (block, cut) = (rest / cuts, rest % cuts);
+            let groups = share(way.y.groups, self.table.columns, column, columns);
             let targets = cut * targets / cuts..(cut + 1) * targets / cuts;
-            self.rows_part(way, block, column * self.table.columns, targets);
+            self.rows_part(way, block, groups, targets);
         });
     }
 
-    fn rows_part(self, way: &Way<'_>, block: usize, group: usize, targets: Range<usize>) {
+    fn rows_part(self, way: &Way<'_>, block: usize, groups: Range<usize>, targets: Range<usize>) {
         let pairs = way.x.images.pairs_of(block);
-        let channels = way.channels;
-        // SAFETY: block and group exist; weights and bias have the length of all groups, and
+        let (channels, group) = (way.channels, groups.start);
+        // SAFETY: block and groups exist; weights and bias have the length of all groups, and
         // lists only pixels that exist. Parts write different groups, blocks or pixels.
         unsafe {
             (self.table.rows)(&Rows {
@@ -155,7 +157,7 @@ impl Machine<'_> {
                 w: way.w.0.add(group * way.taps * channels * GROUP),
                 y: way.y.group(block, group),
                 y_group: way.y.len(block),
-                groups: (way.y.groups - group).min(self.table.columns),
+                groups: groups.len(),
                 start: match way.start {
                     Start::Bias(bias) => Start::Bias(bias.add(group * GROUP)),
                     start => start,
@@ -179,23 +181,21 @@ impl Machine<'_> {
         let (x_values, dy) = (base.value(x, images), base.value(y, images));
         let mut gradients = Base::new(gradients);
         let dw = gradients.part(weight, layer.weights());
-        let columns = y.groups().div_ceil(self.table.columns);
-        self.team.run(columns * x.groups(), &|part| {
+        // One part takes everything unless there are threads to share it.
+        let (columns, cuts) = match self.team.threads() {
+            1 => (1, 1),
+            _ => (y.groups().div_ceil(self.table.columns), x.groups()),
+        };
+        self.team.run(columns * cuts, &|part| {
             let Shared(dw) = { dw };
-            let dy_group = part / x.groups() * self.table.columns;
+            let x_groups = share(x.groups(), 1, part % cuts, cuts);
+            let dy_groups = share(y.groups(), self.table.columns, part / cuts, columns);
+            let inputs = x.channels;
             // SAFETY: groups and blocks exist, lists have only pixels that do, and `dw` its
             // length. A part writes the weights between its own groups.
             unsafe {
-                (self.table.weights)(&Weights {
-                    geometry,
-                    inputs: x.channels,
-                    x: x_values,
-                    x_group: part % x.groups(),
-                    dy,
-                    dy_group,
-                    groups: (y.groups() - dy_group).min(self.table.columns),
-                    dw,
-                });
+                let x = x_values;
+                (self.table.weights)(&Weights { geometry, inputs, x, x_groups, dy, dy_groups, dw });
             }
         });
         if let Some(bias) = bias {
@@ -228,6 +228,13 @@ impl Machine<'_> {
         }
         *tree.total()
     }
+}
+
+/// Part `part` of `parts` of some groups, in units of `unit` groups.
+fn share(groups: usize, unit: usize, part: usize, parts: usize) -> Range<usize> {
+    let units = groups.div_ceil(unit);
+    let bound = |part: usize| (part * units / parts * unit).min(groups);
+    bound(part)..bound(part + 1)
 }
 
 const _: () = assert!(ROW == 2 * GROUP);

@@ -127,7 +127,11 @@ impl Machine<'_> {
             });
             Some(Term { x: base.value(x, images), norm })
         });
-        self.team.run(y.groups(), &|group| {
+        // Without statistics all groups of a block are one row of numbers.
+        let plain = terms.iter().flatten().all(|term| term.norm.is_none());
+        let whole = plain && self.team.threads() == 1;
+        let (parts, groups) = if whole { (1, y.groups()) } else { (y.groups(), 1) };
+        self.team.run(parts, &|group| {
             // SAFETY: groups exist, there are moments for each, and a part takes one.
             unsafe {
                 let operand = |term: &Option<Term>| {
@@ -141,10 +145,10 @@ impl Machine<'_> {
                         Some(Operand { x, affine: affine[index].flatten() })
                     };
                     let (Some(left), right) = (at(0), at(1)) else { return };
-                    let (y, len) = (y_values.group(block, group), y_values.len(block));
+                    let (y, len) = (y_values.group(block, group), groups * y_values.len(block));
                     (self.table.apply)(&Apply { left, right, relu, y, len });
                 }
-                y_values.pad(group, &[0.0; GROUP]);
+                (group..group + groups).for_each(|group| y_values.pad(group, &[0.0; GROUP]));
             }
         });
     }
@@ -223,9 +227,29 @@ impl Machine<'_> {
             Some(Back { dx: base.value(dx, images), add, in_place, norm })
         });
         let count = (dy.pixels * images.count()) as f32;
+        if terms.iter().flatten().all(|term| term.norm.is_none()) {
+            return self.back_plain(&g, y.as_ref(), &terms);
+        }
         self.team.run(dy.groups(), &|group| {
             // SAFETY: groups exist, and a part takes one.
             unsafe { self.back_group(&g, y.as_ref(), &terms, group, count, parameters) };
+        });
+    }
+
+    /// The way back of terms without BatchNorm: all groups of a block are one row of numbers.
+    fn back_plain(self, g: &Values, y: Option<&Values>, terms: &[Option<Back<'_>>; 2]) {
+        self.team.run(g.images.blocks(), &|block| {
+            // SAFETY: the block exists, and a part takes one.
+            unsafe {
+                let y = y.map(|y| y.group(block, 0).cast_const());
+                let len = g.groups * g.len(block);
+                let g = g.group(block, 0);
+                (self.table.passed)(&Passed { g, y, normalized: [None; 2], len });
+                for term in terms.iter().flatten().filter(|term| !term.in_place || term.add) {
+                    let (dx, add) = (term.dx.group(block, 0), term.add);
+                    (self.table.hand)(&Hand { g, factor: Factor::One, dx, add, len });
+                }
+            }
         });
     }
 

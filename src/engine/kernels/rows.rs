@@ -32,7 +32,7 @@ pub struct Rows<'a> {
     pub y: *mut f32,
     /// Numbers from one group of `y` to the next.
     pub y_group: usize,
-    /// How many groups of `y`: at most [`Vector::ROWS`] has tiles for.
+    /// How many groups of `y`.
     pub groups: usize,
     pub start: Start,
 }
@@ -41,25 +41,32 @@ pub struct Rows<'a> {
 /// The processor has `V`'s instructions, and all that `o` describes is valid memory.
 #[inline(always)]
 pub unsafe fn rows<V: Vector>(o: &Rows) {
-    match o.groups {
-        1 => columns::<V, 1>(o),
-        _ => columns::<V, 2>(o),
+    // A copy of its own, that no write through a pointer can change for all the compiler knows.
+    let o = &Rows { targets: o.targets.clone(), ..*o };
+    let mut group = 0;
+    while V::ROWS[1] > 0 && group + 2 <= o.groups {
+        columns::<V, 2>(o, group);
+        group += 2;
+    }
+    while group < o.groups {
+        columns::<V, 1>(o, group);
+        group += 1;
     }
 }
 
+/// `N` groups of outputs.
 #[inline(always)]
-unsafe fn columns<V: Vector, const N: usize>(o: &Rows) {
+unsafe fn columns<V: Vector, const N: usize>(o: &Rows, group: usize) {
     let most = V::ROWS[N - 1];
-    if most == 0 {
-        return;
-    }
+    let w = o.w.add(group * o.taps * o.channels * GROUP);
+    let y = o.y.add(group * o.y_group);
     let tiles = o.pairs.div_ceil(most);
     let mut start = [V::zero(); N];
     if let Start::Bias(bias) = o.start {
         for (n, start) in start.iter_mut().enumerate() {
             let mut row = Aligned([0.0; ROW]);
             for (lane, value) in row.0.iter_mut().enumerate() {
-                *value = *bias.add(n * GROUP + lane / 2);
+                *value = *bias.add((group + n) * GROUP + lane / 2);
             }
             *start = V::load(row.0.as_ptr());
         }
@@ -70,11 +77,11 @@ unsafe fn columns<V: Vector, const N: usize>(o: &Rows) {
         for tile in 0..tiles {
             let m = (o.pairs - first).div_ceil(tiles - tile);
             let x = o.x.add(first * ROW);
-            let y = o.y.add((q * o.pairs + first) * ROW);
+            let y = y.add((q * o.pairs + first) * ROW);
             macro_rules! by_rows {
                 ($($m:literal)*) => {
                     match m {
-                        $($m if $m <= most => self::tile::<V, $m, N>(o, list, start, x, y),)*
+                        $($m if $m <= most => self::tile::<V, $m, N>(o, list, start, x, w, y),)*
                         _ => std::hint::unreachable_unchecked(),
                     }
                 };
@@ -94,6 +101,7 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(
     list: &[(u32, u32)],
     start: [V; N],
     x: *const f32,
+    w: *const f32,
     y: *mut f32,
 ) {
     let mut sums = [start; M];
@@ -106,7 +114,7 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(
     }
     let w_group = o.taps * o.channels * GROUP;
     for &(p, tap) in list {
-        let mut w = o.w.add(tap as usize * o.channels * GROUP);
+        let mut w = w.add(tap as usize * o.channels * GROUP);
         let mut x = x.add(p as usize * o.pairs * ROW);
         let mut left = o.channels;
         while left > 0 {
@@ -160,7 +168,7 @@ pub struct Transpose {
 /// # Safety
 /// All that `o` describes is valid memory, `t` for whole groups of inputs.
 #[inline(always)]
-pub unsafe fn transpose(o: &Transpose) {
+pub unsafe fn transpose<V: Vector>(o: &Transpose) {
     use super::vector::ORDER;
     let &Transpose { taps, inputs, outputs, w, t, .. } = o;
     for to in o.groups.clone().map(|group| group * GROUP) {
@@ -171,14 +179,8 @@ pub unsafe fn transpose(o: &Transpose) {
                 let t = t.add((to * taps + tap * GROUP) * outputs + GROUP * from);
                 // Row `i` of `w` is input `i`, its places are outputs; the reverse in `t`.
                 if across == GROUP && down == GROUP {
-                    let mut rows = [[0.0f32; GROUP]; GROUP];
-                    for (place, input) in ORDER.into_iter().enumerate() {
-                        rows[place] = w.add(GROUP * input).cast::<[f32; GROUP]>().read();
-                    }
-                    for (place, output) in ORDER.into_iter().enumerate() {
-                        let column: [f32; GROUP] = std::array::from_fn(|i| rows[i][place]);
-                        t.add(GROUP * output).cast::<[f32; GROUP]>().write(column);
-                    }
+                    let inputs = ORDER.map(|input| w.add(GROUP * input));
+                    V::transpose(inputs, ORDER.map(|output| t.add(GROUP * output)));
                     continue;
                 }
                 for output in 0..down {

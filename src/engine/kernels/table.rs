@@ -40,7 +40,7 @@ macro_rules! table {
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn transpose(o: &Transpose) {
-                super::super::rows::transpose(o);
+                super::super::rows::transpose::<$vector>(o);
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn total(x: *const f32, len: usize) -> Eight {

@@ -2,7 +2,7 @@
 //! there is nothing to do, then sleep.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 
@@ -12,20 +12,25 @@ const SPINS: usize = 2000;
 /// A piece of work: called with the number of a part.
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
-/// What the threads share. `work` may be followed only between a rise of `round` and the
-/// worker's own fall of `busy`.
+/// What the threads share.
 struct Board {
+    /// Followed only by a worker that has entered the round.
     work: Mutex<Option<*const Work<'static>>>,
     parts: AtomicUsize,
     next: AtomicUsize,
-    /// Counts pieces of work.
-    round: AtomicUsize,
-    /// Workers that have not finished this round.
-    busy: AtomicUsize,
+    /// Number of the round, whether it is open, and how many workers are in it.
+    state: AtomicU64,
     panicked: AtomicBool,
     stop: AtomicBool,
     owner: Mutex<Option<Thread>>,
 }
+
+/// The lower half of [`Board::state`]: workers in the round.
+const WORKERS: u64 = u32::MAX as u64;
+/// Workers may still enter.
+const OPEN: u64 = 1 << 32;
+/// One round more.
+const ROUND: u64 = 1 << 33;
 
 // SAFETY: the pointer is to a `Sync` closure, and is followed only while its owner waits.
 unsafe impl Send for Board {}
@@ -48,8 +53,7 @@ impl Team {
             work: Mutex::new(None),
             parts: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
-            round: AtomicUsize::new(0),
-            busy: AtomicUsize::new(0),
+            state: AtomicU64::new(0),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             owner: Mutex::new(None),
@@ -76,30 +80,33 @@ impl Team {
     }
 
     fn share(&self, board: &Board, parts: usize, work: &Work<'_>) {
-        // SAFETY: only the lifetime changes. No worker follows the pointer once `busy` is 0,
-        // and this function returns, or unwinds, only then.
+        // SAFETY: only the lifetime changes. A worker follows the pointer only in the round, and
+        // this function returns, or unwinds, only when the round is closed and empty.
         let lasting = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work) };
         *lock(&board.work) = Some(lasting);
         *lock(&board.owner) = Some(thread::current());
         board.parts.store(parts, Ordering::Relaxed);
         board.next.store(0, Ordering::Relaxed);
-        board.busy.store(self.workers.len(), Ordering::Relaxed);
-        board.round.fetch_add(1, Ordering::Release);
+        // It is closed and empty: nobody else changes it.
+        let round = board.state.load(Ordering::Relaxed) & !OPEN;
+        board.state.store((round + ROUND) | OPEN, Ordering::Release);
         self.workers.iter().for_each(|worker| worker.thread().unpark());
         let own = catch_unwind(AssertUnwindSafe(|| take_parts(board, work)));
-        wait(|| board.busy.load(Ordering::Acquire) == 0);
+        // A worker that has not come by now is not waited for: on a busy machine it may take
+        // long to get a core.
+        board.state.fetch_and(!OPEN, Ordering::AcqRel);
+        wait(|| board.state.load(Ordering::Acquire) & WORKERS == 0);
         if let Err(panic) = own {
             resume_unwind(panic);
         }
-        assert!(!board.panicked.load(Ordering::Relaxed), "a thread of the engine panicked");
+        assert!(!board.panicked.swap(false, Ordering::Relaxed), "a thread of the engine panicked");
     }
 }
 
 impl Drop for Team {
     fn drop(&mut self) {
         if let Some(board) = &self.board {
-            board.stop.store(true, Ordering::Relaxed);
-            board.round.fetch_add(1, Ordering::Release);
+            board.stop.store(true, Ordering::Release);
         }
         for worker in self.workers.drain(..) {
             worker.thread().unpark();
@@ -125,7 +132,7 @@ fn take_parts(board: &Board, work: &Work<'_>) {
 }
 
 /// Spins, then sleeps, until it is so. Whoever makes it so unparks this thread.
-fn wait(so: impl Fn() -> bool) {
+fn wait(mut so: impl FnMut() -> bool) {
     for _ in 0..SPINS {
         if so() {
             return;
@@ -138,23 +145,33 @@ fn wait(so: impl Fn() -> bool) {
 }
 
 fn serve(board: &Board) {
-    let mut round = 0;
+    let mut last = 0;
     loop {
-        wait(|| board.round.load(Ordering::Acquire) != round);
-        round += 1;
-        if board.stop.load(Ordering::Relaxed) {
+        let mut state = 0;
+        wait(|| {
+            state = board.state.load(Ordering::Acquire);
+            board.stop.load(Ordering::Acquire) || (state & OPEN != 0 && state / ROUND != last)
+        });
+        if board.stop.load(Ordering::Acquire) {
             return;
         }
+        let enter =
+            board.state.compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed);
+        if enter.is_err() {
+            continue;
+        }
+        last = state / ROUND;
         let work = *lock(&board.work);
         if let Some(work) = work {
-            // SAFETY: the owner waits for this worker's fall of `busy`, below.
+            // SAFETY: this worker is in the round, which its owner waits for.
             let work = unsafe { &*work };
             if catch_unwind(AssertUnwindSafe(|| take_parts(board, work))).is_err() {
                 board.panicked.store(true, Ordering::Relaxed);
             }
         }
         let owner = lock(&board.owner).clone();
-        if board.busy.fetch_sub(1, Ordering::Release) == 1
+        let before = board.state.fetch_sub(1, Ordering::AcqRel);
+        if before & (WORKERS | OPEN) == 1
             && let Some(owner) = owner
         {
             owner.unpark();

@@ -1,14 +1,16 @@
 //! Partial sums of blocks of images added as a tree: neighbours, then neighbours of those, an
 //! odd last one passed on.
 
-/// Levels of the tree: enough for 2^24 blocks.
-const LEVELS: usize = 25;
+use std::mem::MaybeUninit;
+
+/// Levels of the tree: enough for 2^15 blocks, a million images.
+const LEVELS: usize = 16;
 
 /// Sums of up to `N` numbers, block after block.
 pub struct Tree<const N: usize> {
     len: usize,
     /// Finished subtrees, the largest first; each `N` numbers.
-    waiting: [[f32; N]; LEVELS],
+    waiting: [MaybeUninit<[f32; N]>; LEVELS],
     depth: usize,
     blocks: usize,
 }
@@ -16,7 +18,7 @@ pub struct Tree<const N: usize> {
 impl<const N: usize> Tree<N> {
     #[inline(always)]
     pub fn new() -> Self {
-        Tree { len: 0, waiting: [[0.0; N]; LEVELS], depth: 0, blocks: 0 }
+        Tree { len: 0, waiting: [const { MaybeUninit::uninit() }; LEVELS], depth: 0, blocks: 0 }
     }
 
     /// Begins sums of `len` numbers a block.
@@ -28,7 +30,7 @@ impl<const N: usize> Tree<N> {
     /// Where the sums of the next block are to be written before [`Tree::merge_all`].
     #[inline(always)]
     pub fn next(&mut self) -> &mut [f32; N] {
-        &mut self.waiting[self.depth]
+        self.waiting[self.depth].write([0.0; N])
     }
 
     /// Takes in the sums that were written.
@@ -41,20 +43,25 @@ impl<const N: usize> Tree<N> {
         }
     }
 
-    /// The sum of all blocks.
+    /// The sum of all blocks, of which there was one.
     #[inline(always)]
     pub fn total(&mut self) -> &[f32; N] {
+        assert!(self.depth > 0, "a sum of no blocks");
         while self.depth > 1 {
             self.merge();
         }
-        &self.waiting[0]
+        // SAFETY: the first block was written here.
+        unsafe { self.waiting[0].assume_init_ref() }
     }
 
     #[inline(always)]
     fn merge(&mut self) {
         self.depth -= 1;
         let (left, right) = self.waiting.split_at_mut(self.depth);
-        for (left, right) in left[self.depth - 1][..self.len].iter_mut().zip(&right[0]) {
+        // SAFETY: both are below `depth` as it was, and were written.
+        let (left, right) =
+            unsafe { (left[self.depth - 1].assume_init_mut(), right[0].assume_init_ref()) };
+        for (left, right) in left[..self.len].iter_mut().zip(right) {
             *left += right;
         }
     }

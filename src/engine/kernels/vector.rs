@@ -15,6 +15,8 @@ pub trait Vector: Copy {
     /// Input channels of a register tile of the gradient of weights with one tap, and with
     /// three.
     const DEPTH: [usize; 2];
+    /// Rows that registers hold beside a chain.
+    const HELD: usize;
 
     unsafe fn zero() -> Self;
     unsafe fn splat(value: f32) -> Self;
@@ -26,6 +28,8 @@ pub trait Vector: Copy {
     unsafe fn store(self, p: *mut f32);
     /// The sums over the two images: eight numbers, channels in [`ORDER`].
     unsafe fn store_sum(self, p: *mut f32);
+    /// The transpose of 8 by 8 numbers: number `j` of row `i` becomes number `i` of row `j`.
+    unsafe fn transpose(from: [*const f32; 8], to: [*mut f32; 8]);
     /// `a * b + self`, rounded once.
     unsafe fn fma(self, a: Self, b: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
@@ -55,6 +59,7 @@ impl Plain {
 impl Vector for Plain {
     const ROWS: [usize; 2] = [4, 0];
     const DEPTH: [usize; 2] = [4, 2];
+    const HELD: usize = 6;
 
     #[inline(always)]
     unsafe fn zero() -> Self {
@@ -84,6 +89,14 @@ impl Vector for Plain {
     unsafe fn store_sum(self, p: *mut f32) {
         for (at, channel) in ORDER.into_iter().enumerate() {
             *p.add(at) = self.0[2 * channel] + self.0[2 * channel + 1];
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: [*const f32; 8], to: [*mut f32; 8]) {
+        for (i, from) in from.into_iter().enumerate() {
+            for (j, to) in to.into_iter().enumerate() {
+                *to.add(i) = *from.add(j);
+            }
         }
     }
     #[inline(always)]

@@ -3,9 +3,33 @@
 use super::vector::Vector;
 use std::arch::x86_64::*;
 
+/// Rows `i` and `i + 4` side by side, from their first or second half on.
+#[inline(always)]
+unsafe fn halves(from: [*const f32; 8], i: usize, half: usize) -> __m256 {
+    let low = _mm256_castps128_ps256(_mm_loadu_ps(from[i].add(4 * half)));
+    _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(from[i + 4].add(4 * half)))
+}
+
+#[inline(always)]
+unsafe fn transpose(from: [*const f32; 8], to: [*mut f32; 8]) {
+    for half in 0..2 {
+        let a = halves(from, 0, half);
+        let b = halves(from, 1, half);
+        let c = halves(from, 2, half);
+        let d = halves(from, 3, half);
+        let (ab, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        let (cd, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        _mm256_storeu_ps(to[4 * half], _mm256_shuffle_ps::<0x44>(ab, cd));
+        _mm256_storeu_ps(to[4 * half + 1], _mm256_shuffle_ps::<0xee>(ab, cd));
+        _mm256_storeu_ps(to[4 * half + 2], _mm256_shuffle_ps::<0x44>(ab_high, cd_high));
+        _mm256_storeu_ps(to[4 * half + 3], _mm256_shuffle_ps::<0xee>(ab_high, cd_high));
+    }
+}
+
 impl Vector for __m512 {
     const ROWS: [usize; 2] = [16, 14];
-    const DEPTH: [usize; 2] = [8, 8];
+    const DEPTH: [usize; 2] = [8, 4];
+    const HELD: usize = 16;
 
     #[inline(always)]
     unsafe fn zero() -> Self {
@@ -37,6 +61,10 @@ impl Vector for __m512 {
         let low = _mm512_castps512_ps256(self);
         let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self)));
         _mm256_storeu_ps(p, _mm256_hadd_ps(low, high));
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: [*const f32; 8], to: [*mut f32; 8]) {
+        transpose(from, to);
     }
     #[inline(always)]
     unsafe fn fma(self, a: Self, b: Self) -> Self {
@@ -86,6 +114,7 @@ pub struct Two(__m256, __m256);
 impl Vector for Two {
     const ROWS: [usize; 2] = [6, 0];
     const DEPTH: [usize; 2] = [4, 2];
+    const HELD: usize = 6;
 
     #[inline(always)]
     unsafe fn zero() -> Self {
@@ -117,6 +146,10 @@ impl Vector for Two {
     #[inline(always)]
     unsafe fn store_sum(self, p: *mut f32) {
         _mm256_storeu_ps(p, _mm256_hadd_ps(self.0, self.1));
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: [*const f32; 8], to: [*mut f32; 8]) {
+        transpose(from, to);
     }
     #[inline(always)]
     unsafe fn fma(self, a: Self, b: Self) -> Self {
