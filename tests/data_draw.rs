@@ -3,9 +3,9 @@
 mod common;
 
 use bad_global_minima::corrupt::ImageShape;
-use bad_global_minima::data::draw;
 use bad_global_minima::data::import::{ImportOptions, import};
 use bad_global_minima::data::{Catalog, ImageSet};
+use bad_global_minima::data::{draw, subset};
 use bad_global_minima::experiments::KeyMaker;
 use bad_global_minima::spec::{DataSpec, Draw, EvaluateOn, ImageDataSpec};
 use bad_global_minima::train::source::Source;
@@ -193,11 +193,21 @@ fn the_draw_is_part_of_the_key_and_both_phases_take_the_same_images() {
     assert_eq!(parsed, small_run());
 }
 
+/// Where Debian's package is installed.
 #[test]
-fn the_smaller_embedded_set_is_the_beginning_of_the_pool() {
+fn the_pool_is_made_by_the_command_in_its_manifest() {
     let catalog = catalog();
-    let [small, pool] = ["fashion-mnist-subset", "fashion-mnist-pool"]
-        .map(|name| catalog.read(&catalog.info(name).unwrap()).unwrap());
-    assert_eq!(small.0, pool.0.slice(0, 2_000));
-    assert_eq!(small.1, pool.1.slice(0, 2_000));
+    let whole = catalog.info("fashion-mnist").unwrap();
+    if catalog.folder(&whole).is_none() {
+        eprintln!("skipped: dataset-fashion-mnist is not installed");
+        return;
+    }
+    let (train, test) = catalog.read(&whole).unwrap();
+    let pool = catalog.read(&catalog.info("fashion-mnist-pool").unwrap()).unwrap();
+    assert_eq!(subset::balanced(&train, 10, 16_000, (0, 0)).unwrap(), pool.0);
+    assert_eq!(subset::balanced(&test, 10, 10_000, (0, 1)).unwrap(), pool.1);
+    let manifest =
+        std::fs::read_to_string(repository().join("data/fashion-mnist-pool/manifest.toml"));
+    let command = "bgm data subset --from fashion-mnist --train 16000 --test 10000 --seed 0";
+    assert!(manifest.unwrap().contains(command));
 }
