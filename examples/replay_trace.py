@@ -7,10 +7,10 @@
 The trace holds a run's initial weights, the very batches and labels that its network saw,
 the learning rates, the loss of each step, and the weights after the last. This script loads
 the initial weights into PyTorch classes of its own (networks.py, strict=True), trains on
-the same batches with torch.optim and PyTorch's own loss, float32 on one CPU thread (or on a GPU:
---device) with deterministic algorithms, and compares. Agreement shows that the crate's architectures, loss,
-BatchNorm and optimizers mean what PyTorch means by them; it says nothing of how the batches
-and the learning rates came about.
+the same batches with torch.optim and PyTorch's own loss, on one CPU thread (or on a GPU:
+--device) with deterministic algorithms, and compares. Agreement shows that the crate's
+architectures, loss, BatchNorm and optimizers mean what PyTorch means by them; it says nothing
+of how the batches and the learning rates came about.
 
 Three things must agree:
 - the loss of every step, within --tolerance of itself (of 0.001 where it is smaller);
@@ -25,9 +25,9 @@ A bias right before BatchNorm cancels out: its gradient is rounding noise, which
 up to full steps. Such biases, and the running means that they shift, are left out of the
 comparison.
 
-On the CPU that made the trace, both agree to the last bit, and --exact asks for that:
-channels-last memory and the optimizer's fused step (--kernels same) call the kernels that the
-crate calls. Elsewhere sums are rounded otherwise, and training with BatchNorm and ReLU
+Where libtorch made the trace, both agree to the last bit on the same device, and --exact asks
+for that: channels-last memory, the optimizer's fused step (--kernels same) and the crate's
+switches (`set_numerics`) call the kernels that the crate calls. Elsewhere sums are rounded otherwise, and training with BatchNorm and ReLU
 multiplies a difference by about ten a step. So a difference of 1e-7 that grows from step to
 step is rounding: trace on the machine that replays. A mistake shows at once. --kernels
 default is PyTorch as it comes, whose BatchNorm adds up in double precision (in channels-last
@@ -90,6 +90,7 @@ class Trace:
             problem = f"has {len(self.losses)} steps, 'learning_rates' has {len(self.rates)}"
             raise self.error("losses", problem)
         self.toy = self.about.choice("spec.data", ("images", "toy")) == "toy"
+        self.tf32 = self.about.choice("spec.precision", ("strict", "tf32")) == "tf32"
         self.initial = self._state("initial/")
         self.final = self._state("final/")
         self._check_names()
@@ -175,9 +176,28 @@ class Trace:
         return functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
 
 
+def set_numerics(tf32):
+    """The switches of the crate's src/torch/shim.cpp, which a GPU's bits depend on."""
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+def channels_last(images):
+    """The images in channels-last memory, with its strides where there is one channel, too:
+    `contiguous` leaves those as they are, and PyTorch goes by the strides."""
+    count, channels, height, width = images.shape
+    flat = images.permute(0, 2, 3, 1).reshape(-1)
+    return flat.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
 def replay(trace, same_kernels, device):
     """Trains on the trace's batches: the network at the end and the loss of each step."""
     layout = torch.channels_last if same_kernels else torch.contiguous_format
+    arranged = channels_last if same_kernels else torch.Tensor.contiguous
     network = crosscheck.build(trace.about, "spec.network", trace.input_shape, trace.outputs)
     # The final weights first, so that a trace whose end does not fit is refused at once.
     crosscheck.load(network, trace.final, f"{trace.path}: final/")
@@ -192,7 +212,7 @@ def replay(trace, same_kernels, device):
             group["lr"] = rate
         optimizer.zero_grad()
         try:
-            loss = trace.loss(network(inputs.contiguous(memory_format=layout)), labels)
+            loss = trace.loss(network(arranged(inputs)), labels)
             loss.backward()
         except (RuntimeError, ValueError) as problem:
             name = f"batch/{step}/inputs"
@@ -250,10 +270,14 @@ class Report:
         ]
         self.first_outside = outside[0] if outside else None
         self._compare_final(network)
-        self.identical = (
-            all(row["stored_loss"] == row["replayed_loss"] for row in self.steps)
-            and all(torch.equal(trace.final[n], t) for n, t in network.state_dict().items())
-        )
+        # The first step whose loss has other bits; final tensors that have, in the network's order.
+        other = [row["step"] for row in self.steps if row["stored_loss"] != row["replayed_loss"]]
+        self.first_other = other[0] if other else None
+        self.other_tensors = [
+            name for name, tensor in network.state_dict().items()
+            if not torch.equal(trace.final[name], tensor)
+        ]
+        self.identical = self.first_other is None and not self.other_tensors
         self.missed = arguments.exact and not self.identical
         self.agrees = not (self.missed or self.final_problems or self.first_outside is not None)
 
@@ -299,6 +323,8 @@ class Report:
             "network": about.value["spec"]["network"],
             "agrees": self.agrees,
             "bit_identical": self.identical,
+            "first_step_with_other_bits": self.first_other,
+            "final_tensors_with_other_bits": self.other_tensors,
             "tolerance": self.loss_tolerance,
             "final_tolerance": self.final_tolerance,
             "first_step_outside": self.first_outside,
@@ -312,6 +338,17 @@ class Report:
 
     def largest(self):
         return max(row["relative_difference"] for row in self.steps)
+
+    def _other_bits(self):
+        """Where the last bits part."""
+        names = self.other_tensors
+        parts = []
+        if self.first_other is not None:
+            parts.append(f"the loss of step {self.first_other} is the first with other bits")
+        if names:
+            shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            parts.append(f"{len(names)} of {len(self.trace.final)} final tensors have other bits ({shown})")
+        return "; ".join(parts)
 
     def text(self):
         about = self.trace.about
@@ -343,7 +380,7 @@ class Report:
             lines.append(f"DIFFERS: loss of step {self.first_outside} is the first outside")
         lines += [f"DIFFERS: {problem}" for problem in self.final_problems]
         if self.missed:
-            lines.append("DIFFERS: not to the last bit the same, as --exact asks")
+            lines += [f"DIFFERS: {self._other_bits()}, and --exact asks for the same bits"]
         if self.agrees:
             how = "to the last bit" if self.identical else "within the tolerances"
             lines.append(f"AGREES: {len(self.steps)} steps, {how}")
@@ -354,9 +391,7 @@ def check(arguments):
     trace = Trace(arguments.trace)
     if arguments.device != "cpu" and not torch.cuda.is_available():
         raise InputError(f"--device {arguments.device}: PyTorch sees no GPU here")
-    # All bits of float32 on a GPU, too.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    set_numerics(trace.tf32)
     network, losses = replay(trace, arguments.kernels == "same", arguments.device)
     return Report(trace, network, losses, arguments)
 
