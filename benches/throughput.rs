@@ -36,6 +36,10 @@ struct Options {
     /// Images in a batch; default: 128 on a GPU, 25 on a CPU, as the profiles have it.
     #[arg(long)]
     batch: Option<i64>,
+    /// Rows of PyTorch, of those that benches/pytorch_baseline.py names; default: all that
+    /// differ on the device.
+    #[arg(long, value_name = "ROW,ROW")]
+    rows: Option<String>,
     /// Steps that are timed together.
     #[arg(long, default_value_t = 50)]
     steps: u32,
@@ -212,6 +216,7 @@ fn measurements(
     if let Some(python) = &options.python {
         let (precisions, rows) =
             if device.is_cuda() { ("strict,tf32", GPU_ROWS) } else { ("strict", CPU_ROWS) };
+        let rows = options.rows.as_deref().unwrap_or(rows);
         let mut command = process::baseline(python, "throughput", &options.work());
         command.args(["--device", &name_of(device), "--network", name, "--batch", &batch]);
         command.args(["--count", &options.steps.to_string(), "--threads", "1"]);
@@ -237,7 +242,9 @@ fn ours(options: &Options, device: Device, batch: i64, how: &str) -> anyhow::Res
                     .iter()
                     .find(|(name, ..)| *name == options.network)
                     .with_context(|| format!("--network '{}': unknown", options.network))?;
-                let place = TorchDevice::new(device, how == "graphs");
+                // Plain steps are no measurement of recorded ones.
+                let refuse = |problem: &str| panic!("{problem}");
+                let place = TorchDevice::new(device, how == "graphs", refuse);
                 let mut trainer =
                     Trainer::made_up(network, *signature, batch as usize, (&place, precision))?;
                 let time = trainer.time_block(options.steps, WARM_UP)?;

@@ -22,7 +22,7 @@ fn assert_same_bits(spec: &RunSpec) {
     let graph = Graph::new(&spec.network, source.signature());
     let state = start(spec, &graph, source.seed(), None).unwrap();
     let open = |resident| {
-        let device = TorchDevice { device: Device::Cpu, graphs: false, resident };
+        let device = TorchDevice { resident, ..TorchDevice::new(Device::Cpu, false, |_| {}) };
         (TorchBackend::new(&graph, &state, device), Feed::new(&source))
     };
     let (mut from_host, mut host) = open(false);

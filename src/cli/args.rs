@@ -58,10 +58,10 @@ pub struct Global {
     /// here: for a machine without the GPU that will make the runs.
     #[arg(long, global = true, value_name = "NAME")]
     pub numerics: Option<Numerics>,
-    /// Record each training step on a GPU as a CUDA graph and replay it (never tried on a GPU
-    /// yet: `bgm --cuda-graphs doctor` compares the bits).
+    /// On a GPU, launch every kernel of a training step by itself, instead of recording a step
+    /// as a CUDA graph and replaying it. Slower, with the same bits: `bgm doctor` compares them.
     #[arg(long, global = true)]
-    pub cuda_graphs: bool,
+    pub no_cuda_graphs: bool,
     /// Say nothing but results and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,

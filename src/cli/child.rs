@@ -124,7 +124,7 @@ impl ChildExecutor<'_> {
             .args(["--data".as_ref(), self.global.data.as_os_str()])
             .args(["--engine", self.engine.name(), "--device", device])
             .args(["--threads", &threads.to_string()])
-            .args(self.global.cuda_graphs.then_some("--cuda-graphs"))
+            .args(self.global.no_cuda_graphs.then_some("--no-cuda-graphs"))
             .env("OMP_NUM_THREADS", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -136,6 +136,17 @@ impl ChildExecutor<'_> {
             drop(input.write_all(&serde_json::to_vec(&job)?));
         }
         Ok((child, log))
+    }
+}
+
+/// Says what a child had to say although all went well, each thing once.
+fn repeat_warnings(log: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    for line in log.lines().filter(|line| line.starts_with("bgm: ")) {
+        if said.insert(line.to_owned()) {
+            eprintln!("{line}");
+        }
     }
 }
 
@@ -176,6 +187,7 @@ impl Executor for ChildExecutor<'_> {
         self.children.ends(child.id());
         let status = child.wait().map_err(|e| Failure::Transient(e.to_string()))?;
         if status.success() {
+            repeat_warnings(&std::fs::read_to_string(&log).unwrap_or_default());
             // Of no more use: the run is in its place. Left over, they would do no harm.
             drop(std::fs::remove_file(&log));
             return Ok(());

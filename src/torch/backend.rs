@@ -26,16 +26,19 @@ impl From<TorchError> for BackendError {
 #[derive(Clone, Copy, Debug)]
 pub struct TorchDevice {
     pub device: tch::Device,
-    /// Record steps as CUDA graphs and replay them; `device` must be a GPU.
+    /// Record steps as CUDA graphs and replay them, where the device can.
     pub graphs: bool,
+    /// Told in words if it cannot.
+    pub warn: fn(&str),
     /// Keep images in the device's memory.
     pub resident: bool,
 }
 
 impl TorchDevice {
-    /// Keeps images in the memory of a GPU.
-    pub fn new(device: tch::Device, graphs: bool) -> TorchDevice {
-        TorchDevice { device, graphs, resident: device.is_cuda() }
+    /// Keeps images in the memory of a GPU, and records steps there if told to.
+    pub fn new(device: tch::Device, graphs: bool, warn: fn(&str)) -> TorchDevice {
+        let is_gpu = device.is_cuda();
+        TorchDevice { device, graphs: graphs && is_gpu, warn, resident: is_gpu }
     }
 }
 
@@ -71,12 +74,12 @@ pub struct TorchBackend {
 
 impl TorchBackend {
     pub fn new(graph: &Graph, state: &State, device: TorchDevice) -> TorchBackend {
-        let TorchDevice { device, graphs, resident } = device;
+        let TorchDevice { device, graphs, warn, resident } = device;
         let network = Network::new(graph, state, device);
         let rule = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
         TorchBackend {
             rule: UpdateRule::new(&rule, &network),
-            stepper: if graphs { Stepper::replaying(device) } else { Stepper::plain() },
+            stepper: if graphs { Stepper::replaying(device, warn) } else { Stepper::plain() },
             network,
             keeps: resident,
             kept: [None, None],

@@ -3,7 +3,7 @@
 
 use super::TorchError;
 use std::ffi::{CStr, c_char, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{NonNull, null_mut};
 use tch::{Device, Tensor};
 use torch_sys::C_tensor;
@@ -234,7 +234,10 @@ impl Graph {
         let ended = outcome(unsafe { bgm_graph_end(self.raw.as_ptr()) });
         match worked {
             Ok(worked) => worked?,
-            Err(panic) => resume_unwind(panic),
+            Err(_) => {
+                let problem = "CUDA graphs: the error above came up while recording";
+                return Err(TorchError::Call(problem.to_owned()));
+            }
         }
         ended?;
         self.recorded = true;

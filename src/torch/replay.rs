@@ -15,7 +15,10 @@ use tch::{Device, Tensor};
 /// kernels and set up work space in the first ones.
 const WARM_UP: u32 = 3;
 
-/// Runs work by recording it, and again by replaying the recording.
+/// Work on a device, which uses the same tensors each time.
+pub type Work<'w> = dyn FnMut() -> Result<(), TorchError> + 'w;
+
+/// Records work once and runs the recording as often as wanted.
 pub trait Recorder: Sized {
     /// Nothing is recorded yet.
     ///
@@ -23,12 +26,17 @@ pub trait Recorder: Sized {
     /// If `device` cannot record.
     fn new(device: Device) -> Result<Self, TorchError>;
 
-    /// Runs `work`, which must use the same tensors each time. Whether it is called is up to
-    /// the recorder; its effects on the device are the same.
+    /// Records `work` without running any of it on the device.
     ///
     /// # Errors
-    /// What `work` gives, or if recording or replaying fails.
-    fn run(&mut self, work: &mut dyn FnMut() -> Result<(), TorchError>) -> Result<(), TorchError>;
+    /// What `work` gives, or if it cannot be recorded.
+    fn record(&mut self, work: &mut Work<'_>) -> Result<(), TorchError>;
+
+    /// Runs what was recorded, which was this `work`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn replay(&mut self, work: &mut Work<'_>) -> Result<(), TorchError>;
 }
 
 impl Recorder for Graph {
@@ -36,11 +44,12 @@ impl Recorder for Graph {
         Graph::new(device)
     }
 
-    fn run(&mut self, work: &mut dyn FnMut() -> Result<(), TorchError>) -> Result<(), TorchError> {
-        if !self.is_recorded() {
-            self.record(work)?;
-        }
-        self.replay()
+    fn record(&mut self, work: &mut Work<'_>) -> Result<(), TorchError> {
+        Graph::record(self, work)
+    }
+
+    fn replay(&mut self, _: &mut Work<'_>) -> Result<(), TorchError> {
+        Graph::replay(self)
     }
 }
 
@@ -57,7 +66,10 @@ struct Recorded<R> {
 
 /// Makes the steps of one run.
 pub struct Stepper<R: Recorder = Graph> {
+    /// Where steps are recorded; `None`: they are made one by one.
     device: Option<Device>,
+    /// Told in words, once, if they cannot be recorded.
+    warn: fn(&str),
     rate: f64,
     /// Plain steps by batch size.
     seen: Vec<(i64, u32)>,
@@ -67,12 +79,19 @@ pub struct Stepper<R: Recorder = Graph> {
 impl<R: Recorder> Stepper<R> {
     /// Makes each step plainly.
     pub fn plain() -> Self {
-        Stepper { device: None, rate: f64::NAN, seen: Vec::new(), recorded: Vec::new() }
+        Stepper {
+            device: None,
+            warn: |_| {},
+            rate: f64::NAN,
+            seen: Vec::new(),
+            recorded: Vec::new(),
+        }
     }
 
-    /// Records steps on `device` and replays them.
-    pub fn replaying(device: Device) -> Self {
-        Stepper { device: Some(device), ..Stepper::plain() }
+    /// Records steps on `device` and replays them. Where that is refused, `warn` is told why,
+    /// and steps are plain from there on.
+    pub fn replaying(device: Device, warn: fn(&str)) -> Self {
+        Stepper { device: Some(device), warn, ..Stepper::plain() }
     }
 
     /// Forgets the recordings, whose tensors are no longer those of the rule.
@@ -104,21 +123,36 @@ impl<R: Recorder> Stepper<R> {
             self.recorded.clear();
             self.rate = rate;
         }
+        let before = network.batches_tracked;
+        let mut work = |own: (&Tensor, &Tensor)| step(network, rule, own, rate);
         let fits = |r: &Recorded<R>| r.labels.size()[0] == size;
         let place = match self.recorded.iter().position(fits) {
             Some(place) => place,
-            None => {
-                let (inputs, labels) = (inputs.empty_like(), labels.empty_like());
-                let recorder = R::new(device)?;
-                self.recorded.push(Recorded { recorder, inputs, labels, outputs: None });
-                self.recorded.len() - 1
-            }
+            None => match Recorded::new(device, (inputs.empty_like(), labels.empty_like()), &mut work) {
+                Ok(recorded) => {
+                    self.recorded.push(recorded);
+                    self.recorded.len() - 1
+                }
+                Err(problem) => {
+                    self.give_up(&problem);
+                    network.batches_tracked = before;
+                    return step(network, rule, batch, rate);
+                }
+            },
         };
-        let tracked = network.batches_tracked + 1;
-        let outputs = self.recorded[place].run(batch, |own| step(network, rule, own, rate))?;
+        let outputs = self.recorded[place].replay(batch, &mut work)?;
         // Counted on the host, which a replay does not reach.
-        network.batches_tracked = tracked;
+        network.batches_tracked = before + 1;
         Ok(outputs)
+    }
+
+    fn give_up(&mut self, problem: &TorchError) {
+        (self.warn)(&format!(
+            "a step cannot be recorded as a CUDA graph ({problem}); steps are launched kernel by \
+             kernel, which takes longer and gives the same bits"
+        ));
+        self.device = None;
+        self.recorded.clear();
     }
 
     fn is_warming_up(&mut self, size: i64) -> bool {
@@ -133,17 +167,34 @@ impl<R: Recorder> Stepper<R> {
     }
 }
 
+/// A step on a batch: logits and loss.
+type StepOn<'s> = dyn FnMut((&Tensor, &Tensor)) -> Result<(Tensor, Tensor), TorchError> + 's;
+
 impl<R: Recorder> Recorded<R> {
+    /// Records a step on these tensors, whose values are of no account.
+    fn new(
+        device: Device,
+        (inputs, labels): (Tensor, Tensor),
+        step: &mut StepOn<'_>,
+    ) -> Result<Self, TorchError> {
+        let (mut recorder, mut outputs) = (R::new(device)?, None);
+        recorder.record(&mut || {
+            outputs = Some(step((&inputs, &labels))?);
+            Ok(())
+        })?;
+        Ok(Recorded { recorder, inputs, labels, outputs })
+    }
+
     /// Makes the step on copies of a batch that lie where the recording looks for them.
-    fn run(
+    fn replay(
         &mut self,
         (inputs, labels): (&Tensor, &Tensor),
-        mut step: impl FnMut((&Tensor, &Tensor)) -> Result<(Tensor, Tensor), TorchError>,
+        step: &mut StepOn<'_>,
     ) -> Result<(Tensor, Tensor), TorchError> {
         let Recorded { recorder, inputs: x, labels: y, outputs } = self;
         x.copy_(inputs);
         y.copy_(labels);
-        recorder.run(&mut || {
+        recorder.replay(&mut || {
             *outputs = Some(step((x, y))?);
             Ok(())
         })?;
@@ -166,6 +217,7 @@ mod tests {
     thread_local! {
         static RECORDINGS: Cell<u32> = const { Cell::new(0) };
         static RUNS: Cell<u32> = const { Cell::new(0) };
+        static WARNINGS: Cell<u32> = const { Cell::new(0) };
     }
 
     /// Does the work each time, as a replay would, on the recording's own tensors.
@@ -177,10 +229,33 @@ mod tests {
             Ok(Again)
         }
 
-        fn run(
-            &mut self,
-            work: &mut dyn FnMut() -> Result<(), TorchError>,
-        ) -> Result<(), TorchError> {
+        fn record(&mut self, _: &mut Work<'_>) -> Result<(), TorchError> {
+            Ok(())
+        }
+
+        fn replay(&mut self, work: &mut Work<'_>) -> Result<(), TorchError> {
+            RUNS.set(RUNS.get() + 1);
+            work()
+        }
+    }
+
+    /// Records two steps and refuses the third.
+    struct Refusing;
+
+    impl Recorder for Refusing {
+        fn new(_: Device) -> Result<Self, TorchError> {
+            RECORDINGS.set(RECORDINGS.get() + 1);
+            Ok(Refusing)
+        }
+
+        fn record(&mut self, _: &mut Work<'_>) -> Result<(), TorchError> {
+            if RECORDINGS.get() < 3 {
+                return Ok(());
+            }
+            Err(TorchError::Call("cudaErrorStreamCaptureUnsupported".to_owned()))
+        }
+
+        fn replay(&mut self, work: &mut Work<'_>) -> Result<(), TorchError> {
             RUNS.set(RUNS.get() + 1);
             work()
         }
@@ -195,7 +270,7 @@ mod tests {
     }
 
     /// Batches of 8, 8, 8 and 3 examples for six epochs, the rate lower from the fourth on.
-    fn train(mut stepper: Stepper<Again>, rule: &Optimizer) -> (Vec<f32>, State) {
+    fn train<R: Recorder>(mut stepper: Stepper<R>, rule: &Optimizer) -> (Vec<f32>, State) {
         let mut network = network();
         let mut rule = UpdateRule::new(rule, &network);
         let mut losses = Vec::new();
@@ -225,15 +300,41 @@ mod tests {
         ] {
             RECORDINGS.set(0);
             RUNS.set(0);
-            let plain = train(Stepper::plain(), &rule);
+            let plain = train(Stepper::<Again>::plain(), &rule);
             assert_eq!(RUNS.get(), 0);
-            let replayed = train(Stepper::replaying(Device::Cpu), &rule);
+            let replayed = train(Stepper::<Again>::replaying(Device::Cpu, |_| {}), &rule);
             assert!(plain == replayed);
             // Of 18 batches of 8 and 6 of 3, three each are made plainly. The large batch is
             // recorded at both rates; the small one is seen three times at the first.
             assert_eq!(RUNS.get(), 15 + 3);
             assert_eq!(RECORDINGS.get(), 3);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_recorded_is_made_plainly_and_said_once() {
+        crate::torch::initialize().unwrap();
+        let rule = Optimizer::Sgd { momentum: 0.9, weight_decay: 5e-4 };
+        RECORDINGS.set(0);
+        RUNS.set(0);
+        let plain = train(Stepper::<Again>::plain(), &rule);
+        let warn: fn(&str) = |text| {
+            assert!(text.contains("cudaErrorStreamCaptureUnsupported"), "{text}");
+            WARNINGS.set(WARNINGS.get() + 1);
+        };
+        let replayed = train(Stepper::<Refusing>::replaying(Device::Cpu, warn), &rule);
+        assert!(plain == replayed);
+        // The large batch is recorded and replayed at both rates, until the small one is refused
+        // in the epoch of the drop.
+        assert_eq!((WARNINGS.get(), RECORDINGS.get(), RUNS.get()), (1, 3, 6 + 3));
+        // A device that has none at all.
+        WARNINGS.set(0);
+        let refused = |text: &str| {
+            assert!(text.contains("CUDA graphs need a GPU"), "{text}");
+            WARNINGS.set(WARNINGS.get() + 1);
+        };
+        assert!(plain == train(Stepper::<Graph>::replaying(Device::Cpu, refused), &rule));
+        assert_eq!(WARNINGS.get(), 1);
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub fn open(_name: &str, _graphs: bool) -> Result<Box<dyn Device>, Failure> {
     Err(refuse())
 }
 
+pub fn graphs_refused() -> bool {
+    false
+}
+
 pub fn memory(_name: &str) -> Option<u64> {
     None
 }

@@ -4,6 +4,7 @@ use crate::backend::Device;
 use crate::cli::Failure;
 use crate::torch::{self, TorchDevice, TorchError};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 impl From<TorchError> for Failure {
     fn from(problem: TorchError) -> Self {
@@ -39,10 +40,23 @@ fn warn_of_unused_gpu(problem: &str) {
     });
 }
 
-/// One device.
+static GRAPHS_REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// Whether steps were to be recorded as CUDA graphs in this process and could not be.
+pub fn graphs_refused() -> bool {
+    GRAPHS_REFUSED.load(Ordering::SeqCst)
+}
+
+/// One device, on which steps are recorded as CUDA graphs if told to and possible.
 pub fn open(name: &str, graphs: bool) -> Result<Box<dyn Device>, Failure> {
     torch::initialize()?;
-    Ok(Box::new(TorchDevice::new(torch::device(name)?, graphs)))
+    let warn = |problem: &str| {
+        // Once for a process, whatever number of networks it opens.
+        if !GRAPHS_REFUSED.swap(true, Ordering::SeqCst) {
+            eprintln!("bgm: {problem}");
+        }
+    };
+    Ok(Box::new(TorchDevice::new(torch::device(name)?, graphs, warn)))
 }
 
 /// Bytes of a GPU's memory, where it is known.

@@ -15,6 +15,8 @@ use crate::spec::Numerics;
 use std::collections::BTreeSet;
 use std::sync::Once;
 
+pub use libtorch::graphs_refused;
+
 /// What stands for every GPU of the machine.
 pub const ALL_GPUS: &str = "cuda:all";
 
@@ -42,21 +44,14 @@ impl Place {
     /// # Errors
     /// If it is absent, or `BGM_SIMD` asks for instructions that it has not.
     pub fn open(&self, global: &Global) -> Result<Box<dyn Device>, Failure> {
-        self.open_with(global, global.cuda_graphs)
+        self.open_with(global, !global.no_cuda_graphs)
     }
 
-    /// As [`Place::open`], with steps recorded as CUDA graphs or not, as told.
+    /// As [`Place::open`], with steps on a GPU recorded as CUDA graphs or not, as told.
     ///
     /// # Errors
     /// As [`Place::open`].
     pub fn open_with(&self, global: &Global, graphs: bool) -> Result<Box<dyn Device>, Failure> {
-        if graphs && !self.is_gpu() {
-            return Err(Failure::Usage(format!(
-                "--cuda-graphs: only a GPU has them, and --device {} is none here; leave the \
-                 option out",
-                global.device
-            )));
-        }
         match self.engine {
             EngineName::Portable => {
                 let threads = global.threads.unwrap_or(1);

@@ -166,7 +166,7 @@ fn store_options(global: &Global, on_gpu: bool) -> Result<Vec<String>, Failure> 
     let engine = if numerics.is_portable() { "portable" } else { "libtorch" };
     let (store, data) = (whole(&global.store)?, whole(&global.data)?);
     let options = ["--store", &store, "--data", &data, "--engine", engine, "--device", device_name];
-    let graphs = (global.cuda_graphs && on_gpu).then_some("--cuda-graphs");
+    let graphs = (global.no_cuda_graphs && on_gpu).then_some("--no-cuda-graphs");
     Ok(options.into_iter().chain(graphs).map(str::to_owned).collect())
 }
 
