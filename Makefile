@@ -74,8 +74,8 @@ bench-scaling: build ## time and memory against data, R, width, seeds, jobs: tar
 bench-throughput: build setup ## images a second of each network on DEVICE, beside PyTorch (NETWORK, STEPS, PYTORCH=no)
 	@./scripts/bench-throughput.sh --device $(DEVICE)
 
-gpu-kit: setup ## what scripts/gpu-visit.sh carries to a machine with a GPU: target/gpu-kit
-	@./scripts/gpu-kit.sh
+gpu-kit: setup ## what scripts/gpu-visit.sh carries to a machine with a GPU: target/gpu-kit (CIFAR=ARCHIVE)
+	@GPU_KIT_CIFAR=$(CIFAR) ./scripts/gpu-kit.sh
 
 cluster-test: build ## a profile through a real Slurm on this machine (Debian, as root)
 	@./scripts/cluster-test.sh

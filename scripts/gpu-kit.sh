@@ -1,19 +1,27 @@
 #!/usr/bin/env bash
 # What scripts/gpu-visit.sh needs, in target/gpu-kit: at most 60 MiB, for a machine with a GPU,
-# PyTorch 2.11.0 and nothing else. What lies in target/cpu-tests goes along.
+# PyTorch 2.11.0 and nothing else. Whatever programs lie in target/cpu-tests go along.
 #
-#   GPU_KIT=DIR      where to put it (the folder is made anew)
-#   GPU_KIT_BGM=FILE the program to take
+#   GPU_KIT=DIR          where to put it (the folder is made anew)
+#   GPU_KIT_BGM=FILE     the program to take, if not one to be built now; it needs libtorch
+#   GPU_KIT_CIFAR=FILE   an archive of cifar-10-jpeg, to be imported there
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kit=${GPU_KIT:-target/gpu-kit}
 rm -rf "$kit"
 mkdir -p "$kit"/{benches,examples,specs,data,cpu-tests}
-throughput=$(cargo bench --quiet --profile release --features torch --bench throughput --no-run --message-format=json |
-    sed -n 's/.*"name":"throughput".*"executable":"\([^"]*\)".*/\1/p' | tail -n1)
-[ -x "$throughput" ] || { echo "gpu-kit: the benchmark was not built" >&2; exit 70; }
-[ -n "${GPU_KIT_BGM:-}" ] || cargo build --release --quiet --features torch
-strip -o "$kit"/bgm "${GPU_KIT_BGM:-target/release/bgm}"
+built() { # name, kind, command ...
+    local name=$1 kind=$2 file
+    shift 2
+    file=$(cargo "$@" --quiet --profile release --features torch "--$kind" "$name" --message-format=json |
+        sed -n "s/.*\"name\":\"$name\".*\"executable\":\"\([^\"]*\)\".*/\1/p" | tail -n1)
+    [ -x "$file" ] || { echo "gpu-kit: $name was not built" >&2; exit 70; }
+    echo "$file"
+}
+bgm=${GPU_KIT_BGM:-$(built bgm bin build)}
+throughput=$(built throughput bench bench --no-run)
+bits=$(built engine_bits example build)
+strip -o "$kit"/bgm "$bgm"
 strip -o "$kit"/throughput "$throughput"
 cp benches/pytorch_baseline.py "$kit"/benches/
 cp examples/{networks,crosscheck,replay_trace}.py "$kit"/examples/
@@ -21,6 +29,8 @@ cp scripts/gpu-visit/*.json "$kit"/specs/
 cp scripts/gpu-visit.sh "$kit"/
 cp -r paper_tables expected "$kit"/
 cp -r data/fashion-mnist-subset "$kit"/data/
+[ -z "${GPU_KIT_CIFAR:-}" ] || cp "$GPU_KIT_CIFAR" "$kit"/cifar-10-jpeg.tar.gz
+strip -o "$kit"/cpu-tests/engine_bits "$bits"
 for file in target/cpu-tests/*; do
     [ ! -x "$file" ] || strip -o "$kit/cpu-tests/$(basename "$file")" "$file" 2>/dev/null ||
         cp "$file" "$kit"/cpu-tests/
