@@ -10,17 +10,19 @@ cd "$(dirname "$0")/.."
 kit=${GPU_KIT:-target/gpu-kit}
 rm -rf "$kit"
 mkdir -p "$kit"/{benches,examples,specs,data,cpu-tests}
-built() { # name, kind, command ...
-    local name=$1 kind=$2 file
-    shift 2
-    file=$(cargo "$@" --quiet --profile release --features torch "--$kind" "$name" --message-format=json |
-        sed -n "s/.*\"name\":\"$name\".*\"executable\":\"\([^\"]*\)\".*/\1/p" | tail -n1)
-    [ -x "$file" ] || { echo "gpu-kit: $name was not built" >&2; exit 70; }
+# In one call: what a bench or an example asks of shared dependencies would else compile the
+# library twice.
+built=$(cargo build --quiet --release --features torch --message-format=json \
+    --bin bgm --bench throughput --example engine_bits)
+program() { # name
+    local file
+    file=$(sed -n "s/.*\"name\":\"$1\".*\"executable\":\"\([^\"]*\)\".*/\1/p" <<<"$built" | tail -n1)
+    [ -x "$file" ] || { echo "gpu-kit: $1 was not built" >&2; exit 70; }
     echo "$file"
 }
-bgm=${GPU_KIT_BGM:-$(built bgm bin build)}
-throughput=$(built throughput bench bench --no-run)
-bits=$(built engine_bits example build)
+bgm=${GPU_KIT_BGM:-$(program bgm)}
+throughput=$(program throughput)
+bits=$(program engine_bits)
 strip -o "$kit"/bgm "$bgm"
 strip -o "$kit"/throughput "$throughput"
 cp benches/pytorch_baseline.py "$kit"/benches/
