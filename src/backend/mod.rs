@@ -1,6 +1,7 @@
 //! What training and measuring need of a device, over plain slices. Two rooms implement it:
 //! the CPU engine, and libtorch.
 
+mod curvature;
 mod platform;
 
 pub use platform::{Platform, processor};
@@ -204,4 +205,17 @@ pub trait Backend {
         examples: Examples<'_>,
         with: With,
     ) -> Result<Vec<Vec<f32>>, BackendError>;
+
+    /// Product of the Hessian of the loss of [`Backend::train`], in evaluation mode, with a
+    /// direction, all parameters in a row in PyTorch's order and memory layout.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn hessian_times(
+        &mut self,
+        examples: Examples<'_>,
+        direction: &[f64],
+    ) -> Result<Vec<f64>, BackendError> {
+        Ok(curvature::hessian_times(self.graph(), &self.state(), examples, direction))
+    }
 }

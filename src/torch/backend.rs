@@ -245,4 +245,28 @@ impl Backend for TorchBackend {
         let gradients = self.gradients((&inputs, &labels), mode, &parameters)?;
         Ok(gradients.iter().map(values).collect())
     }
+
+    fn hessian_times(
+        &mut self,
+        examples: Examples<'_>,
+        direction: &[f64],
+    ) -> Result<Vec<f64>, BackendError> {
+        // The gradient of the gradient's product with the direction.
+        let (inputs, labels) = self.network.examples(examples);
+        let loss = training_loss(&self.network.forward(&inputs, Mode::Evaluation), &labels);
+        let parameters = self.network.parameters();
+        let gradients = Tensor::f_run_backward(&[&loss], parameters, true, true);
+        let mut rest = direction;
+        let mut slope = Tensor::zeros([], (Kind::Float, self.network.device()));
+        for (gradient, parameter) in gradients.map_err(TorchError::from)?.iter().zip(parameters) {
+            let (own, others) = rest.split_at(parameter.numel());
+            rest = others;
+            let own: Vec<f32> = own.iter().map(|&value| value as f32).collect();
+            let own = Tensor::from_slice(&own).view(parameter.size().as_slice());
+            slope = slope + (gradient * own.to_device(gradient.device())).sum(Kind::Float);
+        }
+        let second = Tensor::f_run_backward(&[&slope], parameters, false, false);
+        let second = second.map_err(TorchError::from)?;
+        Ok(second.iter().flat_map(values).map(f64::from).collect())
+    }
 }
