@@ -204,7 +204,7 @@ fn every_measurement_can_be_broken_off() {
 /// One epoch of some seconds, and nothing else that takes time.
 fn one_long_epoch() -> RunSpec {
     let mut spec = small_chain();
-    spec.network.width = 16;
+    spec.network.width = 32;
     spec.start = Start::Random { scale: 1.0 };
     spec.train.corruption = Some(bad_global_minima::corrupt::CorruptionSpec {
         replication: 80,

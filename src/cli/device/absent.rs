@@ -3,20 +3,19 @@
 use crate::backend::Device;
 use crate::cli::Failure;
 
-fn refuse() -> Failure {
-    Failure::Usage(
-        "this program was built without libtorch, which GPUs and --engine libtorch need: build it \
-         with `make TORCH=yes`, or use --engine portable --device cpu"
-            .to_owned(),
-    )
+fn refuse(device: &str) -> Failure {
+    Failure::Environment(format!(
+        "device '{device}': this program was built without libtorch, which GPUs and --engine \
+         libtorch need: build it with `make TORCH=yes`, or use --engine portable --device cpu"
+    ))
 }
 
-pub fn names(_device: &str) -> Result<Vec<String>, Failure> {
-    Err(refuse())
+pub fn names(device: &str) -> Result<Vec<String>, Failure> {
+    Err(refuse(device))
 }
 
-pub fn open(_name: &str, _graphs: bool) -> Result<Box<dyn Device>, Failure> {
-    Err(refuse())
+pub fn open(name: &str, _graphs: bool) -> Result<Box<dyn Device>, Failure> {
+    Err(refuse(name))
 }
 
 pub fn graphs_refused() -> bool {
