@@ -1,9 +1,9 @@
 //! What a run will take, estimated before it is made.
 //!
-//! Seconds on one core of the machine that the references were made on, from a count of
-//! multiply-adds and of steps: `examples * operations / RATE + steps * OVERHEAD`. The two
-//! constants were fitted to stored runs (`bgm plan` shows estimates beside measured times);
-//! they order work and feed progress bars, and no result depends on them.
+//! Seconds on one core with AVX2, from counts of multiply-adds, of the values that pass between
+//! layers and of steps. The constants were fitted to steps of five networks; `bgm plan` shows
+//! estimates beside measured times. They order work and feed progress bars, and no result
+//! depends on them.
 
 use super::network::graph;
 use crate::data::published::DATASETS;
@@ -11,9 +11,11 @@ use crate::measure::{AttackMethod, MeasureSpec};
 use crate::spec::{DataSpec, RunSpec, Stop};
 
 /// Multiply-adds a second of a training step on one core.
-const RATE: f64 = 3.0e10;
+const RATE: f64 = 4.4e10;
+/// Seconds of a value that is normalized, passed through ReLU, added or pooled.
+const VALUE: f64 = 0.6e-9;
 /// Seconds that a step of one layer takes whatever its size.
-const LAYER_OVERHEAD: f64 = 1.4e-5;
+const LAYER_OVERHEAD: f64 = 5e-7;
 /// Fraction of its epochs that a memorizing run is expected to need.
 const MEMORIZED_AT: f64 = 0.3;
 /// Floating-point operations of a multiply-add.
@@ -21,13 +23,15 @@ const FLOPS: f64 = 2.0;
 /// Forward and backward take about three forward passes.
 const TRAINING: f64 = 3.0;
 /// Seconds of starting the program, opening the data and writing the run.
-pub const START_UP: f64 = 2.0;
+pub const START_UP: f64 = 0.5;
 
 /// What is counted of a piece of work.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Work {
     /// Multiply-adds, of forward and backward passes together.
     pub multiply_adds: f64,
+    /// Values of all layers' outputs, of forward and backward passes together.
+    pub values: f64,
     /// Layers passed through, a batch at a time, forward and backward.
     pub layer_steps: f64,
 }
@@ -38,6 +42,7 @@ impl std::ops::Add for Work {
     fn add(self, other: Work) -> Work {
         Work {
             multiply_adds: self.multiply_adds + other.multiply_adds,
+            values: self.values + other.values,
             layer_steps: self.layer_steps + other.layer_steps,
         }
     }
@@ -54,12 +59,17 @@ impl Work {
     fn passes(spec: &RunSpec, examples: f64, batch: f64) -> Work {
         let graph = graph(spec);
         let multiply_adds = examples * graph.multiply_adds() as f64;
+        let values = graph.nodes.iter().map(|node| node.shape.values() as f64).sum::<f64>();
         let layers = graph.layer_products().count() as f64;
-        Work { multiply_adds, layer_steps: examples / batch * layers }
+        Work { multiply_adds, values: examples * values, layer_steps: examples / batch * layers }
     }
 
     fn times(self, count: f64) -> Work {
-        Work { multiply_adds: self.multiply_adds * count, layer_steps: self.layer_steps * count }
+        Work {
+            multiply_adds: self.multiply_adds * count,
+            values: self.values * count,
+            layer_steps: self.layer_steps * count,
+        }
     }
 
     /// Training, as long as it is expected to take.
@@ -101,8 +111,8 @@ impl Work {
                 pass(f64::from(*images)).times(passes * epsilon.len() as f64)
             }
             MeasureSpec::Sharpness { iterations, images } => {
-                // Two gradients a product.
-                pass(f64::from(*images)).times(2.0 * TRAINING * f64::from(*iterations))
+                // A gradient with its derivatives, in double precision.
+                pass(f64::from(*images)).times(20.0 * TRAINING * f64::from(*iterations))
             }
             MeasureSpec::Coherence { images } => {
                 let times = 1.0 + spec.train.snapshots.len() as f64;
@@ -123,7 +133,7 @@ impl Work {
 
     /// Estimated seconds on one core of the reference machine.
     pub fn cpu_seconds(self) -> f64 {
-        self.multiply_adds / RATE + self.layer_steps * LAYER_OVERHEAD
+        self.multiply_adds / RATE + self.values * VALUE + self.layer_steps * LAYER_OVERHEAD
     }
 
     /// Seconds on a device that sustains `flops` floating-point operations a second.
