@@ -47,8 +47,7 @@ fn a_visit_brings_home_what_verification_needs() {
     let home = Store::unpack(&out.join("records.tar.gz")).unwrap();
     let keys = home.store.keys().unwrap();
     let specs = keys.iter().map(|key| home.store.read(key).unwrap().spec);
-    let (pilots, headline): (Vec<_>, Vec<_>) =
-        specs.partition(|spec| spec.numerics.is_portable());
+    let (pilots, headline): (Vec<_>, Vec<_>) = specs.partition(|spec| spec.numerics.is_portable());
     assert_eq!((headline.len(), pilots.len()), (5, 6));
     assert!(pilots.iter().chain(&headline).all(|spec| spec.seed == 1000));
     // A stage that fails is named and stops no other.

@@ -128,17 +128,19 @@ impl<R: Recorder> Stepper<R> {
         let fits = |r: &Recorded<R>| r.labels.size()[0] == size;
         let place = match self.recorded.iter().position(fits) {
             Some(place) => place,
-            None => match Recorded::new(device, (inputs.empty_like(), labels.empty_like()), &mut work) {
-                Ok(recorded) => {
-                    self.recorded.push(recorded);
-                    self.recorded.len() - 1
+            None => {
+                match Recorded::new(device, (inputs.empty_like(), labels.empty_like()), &mut work) {
+                    Ok(recorded) => {
+                        self.recorded.push(recorded);
+                        self.recorded.len() - 1
+                    }
+                    Err(problem) => {
+                        self.give_up(&problem);
+                        network.batches_tracked = before;
+                        return step(network, rule, batch, rate);
+                    }
                 }
-                Err(problem) => {
-                    self.give_up(&problem);
-                    network.batches_tracked = before;
-                    return step(network, rule, batch, rate);
-                }
-            },
+            }
         };
         let outputs = self.recorded[place].replay(batch, &mut work)?;
         // Counted on the host, which a replay does not reach.
