@@ -14,7 +14,7 @@ CARGO = cargo
 OPTIONS = --profile $(PROFILE) --store $(STORE) --device $(DEVICE) \
     $(if $(ENGINE),--engine $(ENGINE)) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz bench \
+.PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz sanitize bench \
     bench-vs-pytorch bench-scaling bench-throughput gpu-kit cluster-test check check-report ci clean help
 
 reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE, ENGINE)
@@ -58,6 +58,9 @@ check-report: ## the smoke profile's report in headless Chromium (after `make sm
 faults: ## more than a thousand faults of the disk, one at every operation of the store
 	BGM_FAULTS=all $(CARGO) test --release --features planted-faults --test store_faults -- --nocapture
 	@$(CARGO) build --release --quiet
+
+sanitize: ## the engine's kernels under AddressSanitizer (needs a nightly Rust toolchain, no libtorch)
+	@./scripts/sanitize.sh
 
 fuzz: ## ten million inputs to everything that reads files (needs no libtorch)
 	@./scripts/fuzz.sh
