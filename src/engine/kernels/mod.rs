@@ -15,6 +15,7 @@ mod convolution;
 mod geometry;
 mod movement;
 mod normalize;
+mod normalize_back;
 mod pointers;
 mod pointwise;
 mod pooling;
@@ -32,9 +33,8 @@ pub use arena::{Arena, BLOCK, GROUP, Images, Place, ROW};
 pub use convolution::{Layer, Weighted};
 pub use geometry::{Geometry, Window};
 pub use movement::{Kept, Pooled, Target};
-pub use normalize::{
-    BackTerm, Blend, BlendBack, ForwardTerm, Moments, NormBack, NormForward, Source,
-};
+pub use normalize::{Blend, ForwardTerm, Moments, NormForward, Source};
+pub use normalize_back::{BackTerm, BlendBack, NormBack};
 pub use pointwise::Eight;
 pub use pooling::Pooling;
 pub use table::Table;
