@@ -285,7 +285,8 @@ proptest! {
         let sizes = if equal { vec![sizes[0]; sizes.len()] } else { sizes };
         for (class, &size) in sizes.iter().enumerate() {
             for i in 0..size {
-                let bytes = flat(8, [i as u8 + 1, class as u8, 7 * i as u8]);
+                let (i8, c8) = (i as u8, class as u8);
+                let bytes = flat(8, [i8 + 20 * c8, c8, 7 * i8 + 30 * c8]);
                 write(from.path(), &format!("{class}/{i}.png"), &bytes);
             }
         }
@@ -770,7 +771,7 @@ fn an_import_that_is_stopped_leaves_nothing_and_can_be_repeated() {
     }
     // What a killed process leaves is cleared away; what a living one has is not touched.
     write(root.path(), ".importing-set/prepared/train.bgm.tmp", b"half");
-    write(root.path(), ".importing-set/unpacked/top/train/x/1.png", b"half");
+    write(root.path(), ".importing-set/unpacked", b"half");
     let mut other = None;
     let mut report = |_: Progress| {
         let second = import(root.path(), "set", &archive, &DEFAULT, &mut quiet);
@@ -802,4 +803,41 @@ fn the_jpeg_copy_of_cifar_10_has_its_pinned_hash() {
     for (found, expected) in imported.std.iter().zip([0.2452, 0.2428, 0.2606]) {
         assert!((found - expected).abs() < 5e-4, "{:?}", imported.std);
     }
+}
+
+#[test]
+fn archives_are_imported_as_their_folders_are_and_their_oddities_named() {
+    let (from, root) = place();
+    let source = from.path().join("a");
+    folders(&source, 3, 2);
+    let import_tar = |name: &str| {
+        let archive = from.path().join("set.tar");
+        fs::write(&archive, tar(&source, "top")).unwrap();
+        let result = import(root.path(), name, &archive, &DEFAULT, &mut quiet);
+        assert_eq!(root.path().join(name).exists(), result.is_ok());
+        result
+    };
+    import_tar("whole").unwrap();
+    fs::create_dir(source.join("test/zebra")).unwrap();
+    says(import_tar("zebra"), &["set.tar", "train", "\"zebra\""]);
+    fs::create_dir(source.join("train/zebra")).unwrap();
+    says(import_tar("empty"), &["set.tar", "train/zebra", "without an image"]);
+    for split in ["train", "test"] {
+        fs::remove_dir(source.join(split).join("zebra")).unwrap();
+    }
+    write(&source, "train/cow/cut.jpg", &jpeg(8, 8, |_, _| [1; 3])[..40]);
+    write(&source, "train/cow/sub/x.png", &flat(8, [1; 3]));
+    says(import_tar("two"), &["train/cow/sub: is a directory", "train/cow/cut.jpg", "2 entries"]);
+    fs::remove_dir_all(source.join("train/cow/sub")).unwrap();
+    fs::remove_file(source.join("train/cow/cut.jpg")).unwrap();
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_dir_all("top", &source).unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Fifo);
+    header.set_size(0);
+    builder.append_data(&mut header, "top/train/cow/pipe.png", &[][..]).unwrap();
+    write(from.path(), "pipe.tar", &builder.into_inner().unwrap());
+    let pipe = from.path().join("pipe.tar");
+    says(import(root.path(), "pipe", &pipe, &DEFAULT, &mut quiet), &["pipe.png", "neither file"]);
+    assert_eq!(listing(root.path()), ["whole"]);
 }

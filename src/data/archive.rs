@@ -122,12 +122,49 @@ pub(super) struct Bounds {
     pub entries: usize,
 }
 
-/// Unpacks a `.tar.gz` or `.tar` into a fresh folder; returns the path of every file and its
-/// SHA-256.
-///
-/// # Errors
-/// As [`Archive::unpack`], but what was unpacked so far stays in `scratch`.
-pub(super) fn unpack_to(
+/// Takes the content of an archive, entry by entry.
+pub(super) trait Sink {
+    /// A folder of this name.
+    fn folder(&mut self, name: &str) -> std::io::Result<()>;
+    /// A file of this name, whose content [`Sink::write`] is given. No name comes twice.
+    fn start_file(&mut self, name: &str) -> std::io::Result<()>;
+    /// The next bytes of the file.
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()>;
+}
+
+/// Makes folders and files below `root`.
+struct Unpacking {
+    root: PathBuf,
+    /// Of the last file: most archives hold folder after folder.
+    folder: PathBuf,
+    file: Option<File>,
+}
+
+impl Sink for Unpacking {
+    fn folder(&mut self, name: &str) -> std::io::Result<()> {
+        std::fs::create_dir_all(self.root.join(name))
+    }
+
+    fn start_file(&mut self, name: &str) -> std::io::Result<()> {
+        let path = self.root.join(name);
+        if let Some(parent) = path.parent()
+            && parent != self.folder
+        {
+            std::fs::create_dir_all(parent)?;
+            self.folder = parent.to_owned();
+        }
+        // A new file and nothing else: what is there already is never followed or overwritten.
+        self.file = Some(File::create_new(path)?);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
+    }
+}
+
+/// Unpacks into a fresh folder; returns the path of every file and its SHA-256.
+fn unpack_to(
     archive: &Path,
     scratch: &Path,
     bounds: Bounds,
@@ -138,6 +175,24 @@ pub(super) fn unpack_to(
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(disk(e)),
         _ => std::fs::create_dir_all(scratch).map_err(disk)?,
     }
+    let folder = PathBuf::new();
+    let mut sink = Unpacking { root: scratch.to_owned(), folder, file: None };
+    read_entries(archive, &mut sink, bounds, report)
+}
+
+/// Hands the content of a `.tar.gz` or `.tar` to `sink`; returns the path of every file and
+/// its SHA-256.
+///
+/// # Errors
+/// If an entry is anything but a plain file or folder inside the archive, or the bounds are
+/// exceeded, or the sink fails.
+pub(super) fn read_entries(
+    archive: &Path,
+    sink: &mut impl Sink,
+    bounds: Bounds,
+    report: &mut Report,
+) -> Result<BTreeMap<String, [u8; 32]>, DataError> {
+    let disk = |e| DataError::io(archive, e, "cannot be unpacked: is the disk full or read-only?");
     let damaged = |e: std::io::Error| DataError::format(archive, format!("cannot unpack: {e}"));
     let mut file = BufReader::new(files::open(archive).map_err(damaged)?);
     let zipped = file.fill_buf().map_err(damaged)?.starts_with(&[0x1f, 0x8b]);
@@ -148,8 +203,6 @@ pub(super) fn unpack_to(
     let mut tar = tar::Archive::new(Bounded { inner, left: most });
     let mut files = BTreeMap::new();
     let mut ticker = Ticker::new(report, Step::Unpack, None);
-    // Of the last file: most archives hold folder after folder.
-    let mut folder = PathBuf::new();
     for (index, entry) in tar.entries().map_err(damaged)?.enumerate() {
         let mut entry = entry.map_err(damaged)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -166,20 +219,14 @@ pub(super) fn unpack_to(
             continue; // Comments for the whole archive; git writes one.
         }
         let inner = plain_path(&name).map_err(refuse)?;
-        let path = scratch.join(&inner);
         match kind {
-            EntryType::Directory => std::fs::create_dir_all(&path).map_err(disk)?,
+            EntryType::Directory => sink.folder(&inner).map_err(disk)?,
             EntryType::Regular | EntryType::Continuous => {
-                if let Some(parent) = path.parent()
-                    && parent != folder
-                {
-                    std::fs::create_dir_all(parent).map_err(disk)?;
-                    folder = parent.to_owned();
-                }
                 if files.contains_key(&inner) {
                     return Err(refuse("occurs twice"));
                 }
-                let sha256 = copy(&mut entry, &path, &mut ticker).map_err(|e| match e {
+                sink.start_file(&inner).map_err(disk)?;
+                let sha256 = copy(&mut entry, sink, &mut ticker).map_err(|e| match e {
                     CopyError::Read(e) => damaged(e),
                     CopyError::Write(e) => disk(e),
                     CopyError::Stopped(e) => e,
@@ -227,10 +274,12 @@ enum CopyError {
     Stopped(DataError),
 }
 
-/// Copies one entry to a new file and takes its SHA-256.
-fn copy(entry: &mut impl Read, path: &Path, ticker: &mut Ticker) -> Result<[u8; 32], CopyError> {
-    // A new file and nothing else: what is there already is never followed or overwritten.
-    let mut out = File::create_new(path).map_err(CopyError::Write)?;
+/// Copies the content of one file and takes its SHA-256.
+fn copy(
+    entry: &mut impl Read,
+    sink: &mut impl Sink,
+    ticker: &mut Ticker,
+) -> Result<[u8; 32], CopyError> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -239,7 +288,7 @@ fn copy(entry: &mut impl Read, path: &Path, ticker: &mut Ticker) -> Result<[u8; 
             return Ok(hash.finalize().into());
         }
         hash.update(&buffer[..count]);
-        out.write_all(&buffer[..count]).map_err(CopyError::Write)?;
+        sink.write(&buffer[..count]).map_err(CopyError::Write)?;
         ticker.advance(count as u64).map_err(CopyError::Stopped)?;
     }
 }

@@ -87,17 +87,6 @@ impl DataError {
         DataError::Io { path: path.to_owned(), source, hint: hint.to_owned() }
     }
 
-    /// The same error about a file below `to` instead of `from`, for files that are looked at
-    /// in a temporary folder.
-    fn relocated(mut self, from: &Path, to: &Path) -> Self {
-        if let DataError::Io { path, .. } | DataError::Format { path, .. } = &mut self
-            && let Ok(inner) = path.strip_prefix(from)
-        {
-            *path = to.join(inner);
-        }
-        self
-    }
-
     pub(crate) fn format(path: &Path, problem: impl Into<String>) -> Self {
         DataError::Format { path: path.to_owned(), problem: problem.into() }
     }

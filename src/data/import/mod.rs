@@ -7,10 +7,11 @@
 mod plan;
 mod problems;
 mod scan;
+mod source;
 
-use super::archive::{self, Bounds};
+use super::archive::Bounds;
 use super::decode::{Head, Opened};
-use super::folders::{self, ImageFile};
+use super::folders::ImageFile;
 use super::imported::{Imported, SIDES, check_name};
 use super::prepared::{self, FILES, Header, PreparedManifest, Writer};
 use super::progress::{Report, Step, Ticker};
@@ -18,6 +19,7 @@ use super::published::{DATASETS, DatasetInfo};
 use super::{DataError, lock, workers};
 use crate::corrupt::ImageShape;
 use problems::Problems;
+use source::{PACKED, Source};
 use std::path::{Path, PathBuf};
 
 /// What `bgm data import` can be told.
@@ -126,9 +128,7 @@ pub fn import_as(
         return Err(refuse("data set", problem));
     }
     let scratch = Scratch::new(root.join(format!(".importing-{name}")))?;
-    let unpacked = scratch.folder.join(UNPACKED);
-    let manifest = build(&scratch.folder, from, options, report)
-        .map_err(|error| error.relocated(&unpacked, from))?;
+    let manifest = build(&scratch.folder, from, options, report)?;
     let found = manifest.content_hash();
     if let Some(pinned) = declared.and_then(|info| info.content)
         && found != pinned
@@ -156,14 +156,9 @@ impl Scratch {
     /// Makes or takes over `folder`, and removes what a killed process has left in it.
     fn new(folder: PathBuf) -> Result<Self, DataError> {
         let scratch = Scratch { _lock: lock(&folder)?, folder };
-        for name in [prepared::FOLDER, UNPACKED] {
-            scratch.remove(name)?;
-        }
+        remove(&scratch.folder.join(prepared::FOLDER), |path| std::fs::remove_dir_all(path))?;
+        remove(&scratch.folder.join(PACKED), |path| std::fs::remove_file(path))?;
         Ok(scratch)
-    }
-
-    fn remove(&self, name: &str) -> Result<(), DataError> {
-        remove(&self.folder.join(name))
     }
 }
 
@@ -174,17 +169,15 @@ impl Drop for Scratch {
     }
 }
 
-fn remove(folder: &Path) -> Result<(), DataError> {
-    match std::fs::remove_dir_all(folder) {
+/// Removes what may not be there.
+fn remove(path: &Path, how: impl Fn(&Path) -> std::io::Result<()>) -> Result<(), DataError> {
+    match how(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(DataError::io(folder, e, "remove it by hand"))
+            Err(DataError::io(path, e, "remove it by hand"))
         }
         _ => Ok(()),
     }
 }
-
-/// Folder that an archive is unpacked to.
-const UNPACKED: &str = "unpacked";
 
 /// Prepares both splits below `scratch` and describes them.
 fn build(
@@ -193,15 +186,10 @@ fn build(
     options: &ImportOptions,
     report: &mut Report,
 ) -> Result<PreparedManifest, DataError> {
-    let unpacked = scratch.join(UNPACKED);
-    let root = if from.is_dir() {
-        from.to_owned()
-    } else {
-        let files = archive::unpack_to(from, &unpacked, BOUNDS, report)?;
-        unpacked.join(archive::only_top(&files))
-    };
-    let mut problems = Problems::below(&root);
-    let folders = scan::scan(&root, &mut problems)?;
+    let source = Source::open(from, scratch, report)?;
+    let root = source.root();
+    let mut problems = Problems::below(root);
+    let folders = scan::scan(&source, &mut problems)?;
     let split_given = folders.splits.len() == 2;
     if let (Some(percent), true) = (options.test_percent, split_given) {
         let problem = "there are folders train and test".to_owned();
@@ -209,27 +197,27 @@ fn build(
         return Err(DataError::Spec { field, value, problem });
     }
     let paths: Vec<&PathBuf> = folders.splits.iter().flatten().flatten().collect();
-    let heads = read_heads(&paths, &mut problems, report)?;
+    let heads = read_heads(&source, &paths, &mut problems, report)?;
     // First what is no image at all: it must not decide about sizes and channels.
     problems.none()?;
-    let shape = plan::shape(&root, &heads, options, &mut problems)?;
+    let shape = plan::shape(root, &heads, options, &mut problems)?;
     problems.none()?;
     let count = |wanted: fn(&Head) -> bool| heads.iter().filter(|(_, h)| wanted(h)).count() as u64;
     let [grey, cmyk, turned] = [count(|h| h.channels == 1), count(|h| h.cmyk), count(|h| h.turned)];
     drop(heads);
     let percent = options.test_percent.unwrap_or(TEST_PERCENT);
-    let splits = plan::order(&root, folders.splits, percent, options.seed)?;
+    let splits = plan::order(root, folders.splits, percent, options.seed)?;
     let classes = folders.classes.len() as u32;
     let mut file = Vec::new();
     let mut headers = Vec::new();
     for (name, images) in FILES.into_iter().zip(&splits) {
         let mut writer = Writer::create(scratch, name, shape, classes)?;
         let ticker = Ticker::new(report, Step::Prepare(name), Some(images.len() as u64));
-        write(&mut writer, images, (shape, options.side), &mut problems, ticker)?;
+        write(&source, &mut writer, images, (shape, options.side), &mut problems, ticker)?;
         headers.push(writer.header().clone());
         file.push(writer.finish()?);
     }
-    remove(&unpacked)?;
+    remove(&scratch.join(PACKED), |path| std::fs::remove_file(path))?;
     let [train, test] = [&headers[0], &headers[1]];
     let imported = Imported {
         licence: options.licence.clone().unwrap_or_else(|| "not stated".to_owned()),
@@ -237,7 +225,7 @@ fn build(
         shape: [shape.channels, shape.height, shape.width],
         images: [train.count, test.count],
         mean: train.stats.mean(),
-        std: deviations(&root, train)?,
+        std: deviations(root, train)?,
         side: options.side,
         test_percent: (!split_given).then_some(percent),
         seed: options.seed,
@@ -262,6 +250,7 @@ fn deviations(root: &Path, header: &Header) -> Result<Vec<f32>, DataError> {
 
 /// Headers of all files that are images.
 fn read_heads<'a>(
+    source: &Source,
     paths: &[&'a PathBuf],
     problems: &mut Problems,
     report: &mut Report,
@@ -269,7 +258,7 @@ fn read_heads<'a>(
     let mut heads = Vec::with_capacity(paths.len());
     let mut ticker = Ticker::new(report, Step::Inspect, Some(paths.len() as u64));
     let read = |path: &&PathBuf| {
-        let bytes = folders::read(path).map_err(in_words)?;
+        let bytes = source.read(path).map_err(in_words)?;
         Opened::new(&bytes).map(|opened| opened.head())
     };
     workers::in_order(paths, 64, read, |path, head| {
@@ -293,6 +282,7 @@ fn in_words(error: DataError) -> String {
 
 /// Decodes images and writes them in their order.
 fn write(
+    source: &Source,
     writer: &mut Writer,
     images: &[ImageFile],
     (shape, side): (ImageShape, Option<u32>),
@@ -300,7 +290,7 @@ fn write(
     mut ticker: Ticker,
 ) -> Result<(), DataError> {
     let decode = |file: &ImageFile| {
-        let bytes = folders::read(&file.path).map_err(in_words)?;
+        let bytes = source.read(&file.path).map_err(in_words)?;
         let picture = Opened::new(&bytes)?.decode()?;
         if picture.transparent {
             return Err("has transparent pixels: flatten it onto a background".to_owned());

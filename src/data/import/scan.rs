@@ -1,11 +1,11 @@
 //! Which files an import takes: class folders, listed and checked before anything is decoded.
 
 use super::Problems;
+use super::source::{Kind, Source};
+use crate::data::DataError;
 use crate::data::imported::MAX_CLASSES;
-use crate::data::{DataError, files};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::FileType;
 use std::path::{Path, PathBuf};
 
 /// The image files below a folder.
@@ -26,21 +26,25 @@ const SPLITS: [&str; 2] = ["train", "test"];
 ///
 /// # Errors
 /// If the folders are not laid out like that.
-pub(super) fn scan(root: &Path, problems: &mut Problems) -> Result<ClassFolders, DataError> {
-    let top = folders(root, problems)?;
+pub(super) fn scan(source: &Source, problems: &mut Problems) -> Result<ClassFolders, DataError> {
+    let root = source.root();
+    let top = folders(source, root, problems)?;
     let split = |name: &&str| top.iter().any(|folder| folder == *name);
     match SPLITS.iter().filter(|name| split(name)).count() {
         0 => {
             let classes = class_names(root, top)?;
-            let all = list(root, &classes, problems)?;
+            let all = list(source, root, &classes, problems)?;
             Ok(ClassFolders { classes, splits: vec![all] })
         }
         2 if top.len() == 2 => {
             let [train, test] = SPLITS.map(|name| root.join(name));
-            let classes = class_names(&train, folders(&train, problems)?)?;
-            let others = class_names(&test, folders(&test, problems)?)?;
+            let classes = class_names(&train, folders(source, &train, problems)?)?;
+            let others = class_names(&test, folders(source, &test, problems)?)?;
             same_classes(&train, &classes, &test, &others)?;
-            let splits = vec![list(&train, &classes, problems)?, list(&test, &classes, problems)?];
+            let splits = vec![
+                list(source, &train, &classes, problems)?,
+                list(source, &test, &classes, problems)?,
+            ];
             Ok(ClassFolders { classes, splits })
         }
         2 => {
@@ -91,42 +95,51 @@ fn class_names(folder: &Path, names: Vec<OsString>) -> Result<Vec<String>, DataE
 
 /// The files of every class.
 fn list(
+    source: &Source,
     folder: &Path,
     classes: &[String],
     problems: &mut Problems,
 ) -> Result<Vec<Vec<PathBuf>>, DataError> {
-    let images = |class: &String| images(&folder.join(class), problems);
+    let images = |class: &String| images(source, &folder.join(class), problems);
     classes.iter().map(images).collect()
 }
 
 /// Names of the folders in a folder, sorted.
-fn folders(folder: &Path, problems: &mut Problems) -> Result<Vec<OsString>, DataError> {
+fn folders(
+    source: &Source,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Result<Vec<OsString>, DataError> {
     let mut names = Vec::new();
-    for (name, kind) in entries(folder, problems)? {
+    for (name, kind) in source.entries(folder, problems)? {
         let path = folder.join(&name);
-        if kind.is_dir() {
-            names.push(name);
-        } else if !kind.is_file() {
-            problems.add(&path, format!("is {}", files::describe(kind)));
-        } else if is_image(&path) {
-            problems.add(&path, "is an image outside of every class folder".to_owned());
+        match kind {
+            Kind::Folder => names.push(name),
+            Kind::Other(what) => problems.add(&path, format!("is {what}")),
+            Kind::File if is_image(&path) => {
+                problems.add(&path, "is an image outside of every class folder".to_owned());
+            }
+            Kind::File => {}
         }
     }
     Ok(names)
 }
 
 /// The images of one class folder, sorted by name: every entry that is not hidden.
-fn images(folder: &Path, problems: &mut Problems) -> Result<Vec<PathBuf>, DataError> {
+fn images(
+    source: &Source,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Result<Vec<PathBuf>, DataError> {
     let mut images = Vec::new();
-    let (entries, before) = (entries(folder, problems)?, problems.count());
+    let (entries, before) = (source.entries(folder, problems)?, problems.count());
     for (name, kind) in entries {
         let path = folder.join(name);
-        if !kind.is_file() {
-            problems.add(&path, format!("is {}, not an image file", files::describe(kind)));
-        } else if !is_image(&path) {
-            problems.add(&path, "does not end in .png, .jpg or .jpeg".to_owned());
-        } else {
-            images.push(path);
+        match kind {
+            Kind::Folder => problems.add(&path, "is a directory, not an image file".to_owned()),
+            Kind::Other(what) => problems.add(&path, format!("is {what}, not an image file")),
+            Kind::File if is_image(&path) => images.push(path),
+            Kind::File => problems.add(&path, "does not end in .png, .jpg or .jpeg".to_owned()),
         }
     }
     if images.is_empty() && problems.count() == before {
@@ -138,26 +151,4 @@ fn images(folder: &Path, problems: &mut Problems) -> Result<Vec<PathBuf>, DataEr
 fn is_image(path: &Path) -> bool {
     let ending = path.extension().unwrap_or_default();
     ["png", "jpg", "jpeg"].iter().any(|known| ending.eq_ignore_ascii_case(known))
-}
-
-/// What a folder holds besides hidden entries, sorted by name; links are followed.
-fn entries(folder: &Path, problems: &mut Problems) -> Result<Vec<(OsString, FileType)>, DataError> {
-    let io = |e| DataError::io(folder, e, "give a folder of class folders or a .tar.gz of one");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        match std::fs::metadata(entry.path()) {
-            Ok(metadata) => found.push((name, metadata.file_type())),
-            Err(e) if entry.file_type().is_ok_and(|kind| kind.is_symlink()) => {
-                problems.add(&entry.path(), format!("is a link that leads nowhere ({e})"));
-            }
-            Err(e) => problems.add(&entry.path(), e.to_string()),
-        }
-    }
-    found.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(found)
 }
