@@ -2,8 +2,8 @@
 //! places, and is chosen when the program runs. (`zune-jpeg` 0.5.15 is as portable, but decodes
 //! baseline files with a scan for each channel to garbage without an error.)
 //!
-//! Beside Pillow, on 1,092 files of every kind (`tests/images/README.md`): 0.17 of 255 on
-//! average; more than 3 apart only in images of at most 4 pixels a side.
+//! Beside Pillow 13, on 1,015 photograph-like images of 20 kinds that were then resized and
+//! cropped: 0.1 to 0.3 of 255 on average, 4 at most (`docs/data.md`).
 
 use super::{Decoder, FileFormat, Head, MAX_PIXELS, Opened, unreadable};
 use image::metadata::Orientation;
