@@ -49,7 +49,7 @@ report: build ## tables, figures and report.html from the store
 readme: build ## write the generated tables into README.md
 	@./scripts/readme.sh
 
-crosscheck: build ## replay traces and load weights in plain PyTorch (an environment of its own)
+crosscheck: build ## verdicts again with SciPy, traces and weights in plain PyTorch (environments of their own)
 	@./scripts/crosscheck.sh
 
 check-report: ## the smoke profile's report in headless Chromium (after `make smoke`)

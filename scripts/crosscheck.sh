@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Replays traces of every network in plain PyTorch and loads stored weights into its classes.
-# Everything happens in .crosscheck/: an environment with the full PyTorch (scripts/pytorch.sh),
-# a store, traces.
+# Computes every blessed verdict again with SciPy, replays traces of every network in plain
+# PyTorch and loads stored weights into its classes. Everything happens in .crosscheck/: an
+# environment with SciPy, one with the full PyTorch (scripts/pytorch.sh), a store, traces.
+#
+#   ./scripts/crosscheck.sh verdicts    only the verdicts (Python and 150 MB are enough)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bgm=./target/release/bgm
 place=.crosscheck
-python=$(./scripts/pytorch.sh)
 mkdir -p "$place"
 failed=0
 check() { # label, command ...
@@ -20,6 +21,16 @@ check() { # label, command ...
         failed=1
     fi
 }
+scipy=$place/scipy
+requirements=tests/recompute/requirements.txt
+if ! cmp -s "$requirements" "$scipy/requirements.txt"; then
+    [ -x "$scipy/bin/pip" ] || python3 -m venv "$scipy"
+    "$scipy/bin/pip" install -q -r "$requirements" >&2
+    cp "$requirements" "$scipy/requirements.txt"
+fi
+check "verdicts" "$scipy/bin/python" -B tests/recompute/recompute.py
+[ "${1:-}" = verdicts ] && exit $failed
+python=$(./scripts/pytorch.sh)
 for spec in tests/crosscheck/*.json; do
     name=$(basename "$spec" .json)
     "$bgm" --quiet --device cpu --store "$place/runs" trace "$spec" --steps 50 --out "$place/$name.safetensors"

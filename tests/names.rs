@@ -41,6 +41,7 @@ const CLAIMS: &str = r#"
 id = "T1"
 statement = "A low rate leaves a higher loss."
 source = "tests/names.rs"
+counts = "about_a_control"
 experiment = "tiny"
 metric = "test_loss"
 statistic = "low - high, test loss"
@@ -144,8 +145,29 @@ fn names_and_numbers_of_a_claim() {
             ("margin = 0.01", "margin = 0\nscale = \"ratio\"", &["T1", "margin", "above 0"]),
         ],
     );
-    let trend = "test.trend = { axis = \"rate\", at = {} }";
+    let test = |effect: &str| format!("test.above = {{ {effect} }}");
+    let contrast = |rest: &str| test(&format!("contrast = {{ axis = \"lr\", {rest} }}"));
     let above = "test.above = { a = { lr = \"low\" }, b = { lr = \"high\" } }";
+    refused(
+        "expected/claims.toml",
+        &[
+            ("counts = \"about_a_control\"", "counts = \"for\"", &["counts", "for_the_paper"][..]),
+            (", at_least = 0.0", "", &["require", "at_least"]),
+            ("[[claim.part]]", "[[claim.part]]\nbeside = true", &["beside"]),
+            (above, &contrast("weights = { low = 1.0, high = -0.5 }"), &["contrast", "sum to 0"]),
+            (above, &contrast("weights = { low = 1.0, hi = -1.0 }"), &["contrast", "'hi'"]),
+            (above, &contrast("weights = { low = 0.0, high = 0.0 }"), &["contrast", "'high'"]),
+            (
+                above,
+                &test("a = { lr = \"low\" }, against = [{ lr = \"hi\" }]"),
+                &["against", "'hi'"],
+            ),
+            (above, &test("a = { lr = \"low\" }, against = [{ lr = \"low\" }]"), &["same cell"]),
+            (above, "test.best = { a = { lr = \"low\" }, over = [] }", &["best", "over"]),
+            (above, "test.best = { a = { lr = \"low\" }, over = [\"rl\"] }", &["best", "'rl'"]),
+        ],
+    );
+    let trend = "test.trend = { axis = \"rate\", at = {} }";
     let equivalent = "test.equivalent = { a = { lr = \"low\" }, b = { lr = \"high\" } }";
     refused("expected/claims.toml", &[(above, trend, &["part 1", "trend", "rate"])]);
     let files = Files::new();
@@ -306,7 +328,7 @@ fn a_run_that_diverged_is_never_within_and_is_blessed_as_excluded() {
     assert!(said.contains("excluded") && said.contains("lr=high"), "{said}");
     let reference = std::fs::read_to_string(files.place.path("expected/t.toml")).unwrap();
     assert!(reference.contains("excluded = [0, 1, 2]"), "{reference}");
-    for reference in [&reference, &reference.replace("device = \"", "device = \"not ")] {
+    for reference in [&reference, &reference.replace("numerics = \"", "numerics = \"not ")] {
         files.write("expected/t.toml", reference);
         let (code, said) = files.bgm(&["verify", "--format", "json"]);
         assert_eq!(code, 3, "{said}");
@@ -321,7 +343,7 @@ fn values_of_another_platform_are_not_relabelled() {
     let files = Files::blessed();
     files.replace("tables/profiles/t.toml", "[\"tiny\"]", "[\"tiny\", \"tiny2\"]");
     files.write("tables/tiny2.toml", EXPERIMENT);
-    files.replace("expected/t.toml", "device = \"", "device = \"another, not ");
+    files.replace("expected/t.toml", "numerics = \"", "numerics = \"other than ");
     let out = files.place.path("out");
     files.bgm(&["reproduce", "--out", out.to_str().unwrap()]);
     let only = ["--only", "tiny2", "bless", "--reason", "test", "--write"];

@@ -209,6 +209,9 @@ pub struct Bless {
     /// Write the file; without it, only the difference is shown.
     #[arg(long)]
     pub write: bool,
+    /// Judge the claims again on the blessed values, without runs: for a changed claims.toml.
+    #[arg(long)]
+    pub verdicts_only: bool,
 }
 
 #[derive(Debug, Args)]

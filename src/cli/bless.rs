@@ -4,31 +4,27 @@ use super::args::{Bless, Global};
 use super::session::Session;
 use super::{Failure, device};
 use crate::backend::Platform;
+use crate::data::Catalog;
+use crate::experiments::{Plan, Profile};
 use crate::spec::Key;
 use crate::verify::bless::{self as blessing, Provenance};
 use crate::verify::claims::Claims;
 use crate::verify::exit;
 use crate::verify::reference::Reference;
+use crate::verify::rejudge;
 
 pub fn bless(global: &Global, options: &Bless) -> Result<u8, Failure> {
     if options.reason.trim().is_empty() {
         return Err(Failure::Usage("--reason must say why the new values are right".to_owned()));
     }
-    let session = Session::open(global)?;
-    let results = session.results();
     let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
     let old = Reference::of_profile(&global.expected, &global.profile)?;
-    let platform = device::first(global)?.platform();
-    let commit = made_by(&session, &platform)?;
-    let provenance = Provenance {
-        profile: global.profile.clone(),
-        reason: options.reason.trim().to_owned(),
-        date: today(),
-        commit,
-        platform,
+    let reason = options.reason.trim().to_owned();
+    let new = if options.verdicts_only {
+        verdicts_only(global, &claims, old.as_ref(), reason)?
+    } else {
+        from_store(global, &claims, old.as_ref(), reason)?
     };
-    let new = blessing::make(&results, &claims, provenance, old.as_ref())
-        .map_err(|e| Failure::Incomplete(e.to_string()))?;
     let changes = blessing::changes(old.as_ref(), &new);
     if changes.is_empty() {
         println!("no number and no verdict changes");
@@ -48,6 +44,41 @@ pub fn bless(global: &Global, options: &Bless) -> Result<u8, Failure> {
         .map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
     eprintln!("{} written", path.display());
     Ok(exit::AS_BLESSED)
+}
+
+/// A reference from the runs of the store.
+fn from_store(
+    global: &Global,
+    claims: &Claims,
+    old: Option<&Reference>,
+    reason: String,
+) -> Result<Reference, Failure> {
+    let session = Session::open(global)?;
+    let results = session.results();
+    let platform = device::first(global)?.platform();
+    let commit = made_by(&session, &platform)?;
+    let (profile, date) = (global.profile.clone(), today());
+    let provenance = Provenance { profile, reason, date, commit, platform };
+    blessing::make(&results, claims, provenance, old)
+        .map_err(|e| Failure::Incomplete(e.to_string()))
+}
+
+/// The old reference's own values, judged by the claims as they are now.
+fn verdicts_only(
+    global: &Global,
+    claims: &Claims,
+    old: Option<&Reference>,
+    reason: String,
+) -> Result<Reference, Failure> {
+    let profile = &global.profile;
+    let old = old.ok_or_else(|| {
+        Failure::Incomplete(format!("profile {profile} has no blessed reference to judge again"))
+    })?;
+    let catalog = Catalog::new(&global.data);
+    let profile = Profile::read(&global.tables, profile)?;
+    let plan = Plan::new(&profile, &global.tables, &catalog, &[], None)?;
+    let judged = rejudge::rejudge(old, &plan, claims);
+    Ok(Reference { reason: format!("{} (verdicts: {reason})", old.reason), ..judged })
 }
 
 /// The commit that made the runs; all must come from this platform.

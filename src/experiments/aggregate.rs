@@ -91,9 +91,19 @@ fn with_gaps(mut result: ExperimentResult) -> ExperimentResult {
         let Some(sibling) = result.cells.iter().find(|cell| cell.levels == sibling) else {
             continue;
         };
-        let others: Vec<BTreeMap<String, f64>> =
-            sibling.seeds.iter().map(|seed| seed.values.clone()).collect();
-        for (seed, other) in result.cells[index].seeds.iter_mut().zip(others) {
+        // By seed: one of the two may have more of them. A gap to a run that nothing may rest
+        // on is no number.
+        let sound = |seed: &SeedResult| !seed.run.as_ref().is_some_and(|r| r.poison().is_some());
+        let value = |seed: &SeedResult, value: f64| if sound(seed) { value } else { f64::NAN };
+        let values = |seed: &SeedResult| -> BTreeMap<String, f64> {
+            seed.values.iter().map(|(name, v)| (name.clone(), value(seed, *v))).collect()
+        };
+        let others: BTreeMap<u64, BTreeMap<String, f64>> =
+            sibling.seeds.iter().map(|seed| (seed.seed, values(seed))).collect();
+        let seeds = &mut result.cells[index].seeds;
+        seeds.retain(|seed| others.contains_key(&seed.seed));
+        for seed in seeds {
+            let other = &others[&seed.seed];
             let gaps: Vec<(String, f64)> = seed
                 .values
                 .iter()

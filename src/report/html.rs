@@ -69,7 +69,7 @@ fn status_class(status: RegressionStatus) -> &'static str {
     match status {
         RegressionStatus::Exact | RegressionStatus::Within => "good",
         RegressionStatus::Outside => "bad",
-        RegressionStatus::Weak
+        RegressionStatus::TooWeak
         | RegressionStatus::Missing
         | RegressionStatus::TooFew
         | RegressionStatus::Excluded => "open",

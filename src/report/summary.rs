@@ -19,7 +19,7 @@ pub fn terminal_summary(context: &ReportContext<'_>, color: bool) -> String {
     } else {
         table.force_no_tty();
     }
-    table.set_header(["", "verdict", "effect [interval]", "margin", "n", "claim"]);
+    table.set_header(["", "verdict", "effect [95% interval]", "must be", "n", "claim"]);
     for claim in &context.verification.claims {
         let colour = match claim.verdict {
             Verdict::Supported => Color::Green,
@@ -27,9 +27,13 @@ pub fn terminal_summary(context: &ReportContext<'_>, color: bool) -> String {
             Verdict::Inconclusive => Color::Yellow,
         };
         let mut verdict =
-            format!("{} {}", words::icon(claim.verdict), words::verdict(claim.verdict));
-        if let Some(blessed) = claim.blessed.filter(|_| words::departs(claim)) {
+            format!("{} {}", words::icon(claim.verdict), words::verdict_and_bearing(claim));
+        if let Some(blessed) = claim.blessed.filter(|blessed| *blessed != claim.verdict) {
             verdict += &format!(" (blessed: {})", words::verdict(blessed));
+        }
+        let standing = words::standing(claim);
+        if !standing.is_empty() {
+            verdict += &format!("; {standing}");
         }
         let effect = match claim.statistic {
             Some(_) => {
@@ -42,9 +46,9 @@ pub fn terminal_summary(context: &ReportContext<'_>, color: bool) -> String {
             Cell::new(&claim.id).add_attribute(Attribute::Bold),
             Cell::new(verdict).fg(colour),
             Cell::new(effect),
-            Cell::new(words::margin(claim.margin)),
+            Cell::new(&claim.must_be),
             Cell::new(claim.n),
-            Cell::new(&claim.statement),
+            Cell::new(format!("{} Effect: {}.", claim.statement, words::direction(claim))),
         ]);
     }
     let mut text = String::new();
@@ -71,17 +75,19 @@ pub fn counts(verification: &Verification) -> String {
 
 /// The table "verdicts at a glance".
 pub fn verdicts_markdown(verification: &Verification) -> String {
-    let headings = ["Claim", "Verdict", "What it says", "Effect", "Interval", "Margin", "n"];
+    let headings =
+        ["Claim", "Verdict", "What it says", "Effect", "95% interval", "Must be", "n", "Direction"];
     let rows = verification.claims.iter().map(|claim| {
         let effect = words::effect(claim.statistic, claim.interval);
         vec![
             claim.id.clone(),
-            format!("{} {}", words::icon(claim.verdict), words::verdict(claim.verdict)),
+            format!("{} {}", words::icon(claim.verdict), words::verdict_and_bearing(claim)),
             claim.statement.clone(),
             effect.value,
             effect.interval,
-            words::margin(claim.margin),
+            claim.must_be.clone(),
             claim.n.to_string(),
+            words::direction(claim),
         ]
     });
     markdown_table(&headings.map(str::to_owned), rows.collect(), 3)

@@ -6,7 +6,8 @@ use crate::experiments::results::{CellResult, RunResult, SeedResult};
 use crate::spec::{Key, RunSpec};
 use crate::train::metrics::{Evaluation, Metrics, Status};
 use crate::verify::outcome::{
-    ClaimOutcome, RegressionOutcome, RegressionStatus, Verdict, Verification,
+    Bearing, ClaimOutcome, RegressionOutcome, RegressionStatus, SCHEMA, Standing, Verdict,
+    Verification,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,6 +110,8 @@ fn verification() -> Verification {
         expected: Some(81.5),
         tolerance: Some(1.0),
         detectable: None,
+        margin: None,
+        probability: None,
         note: String::new(),
     };
     let claim = ClaimOutcome {
@@ -117,6 +120,12 @@ fn verification() -> Verification {
         statistic: Some(-1.25),
         interval: Some([-2.0, -0.5]),
         margin: 3.0,
+        level: 0.95,
+        bears: Bearing::AgainstThePaper,
+        standing: Standing::Departed,
+        must_be: "above 3".into(),
+        bounds: [Some(3.0), None],
+        direction: "Random minus Adversarial".into(),
         n: 3,
         reason: "the interval lies below the margin".into(),
         statement: "a < b | c".into(),
@@ -125,9 +134,10 @@ fn verification() -> Verification {
         margin_reason: "because".into(),
         blessed: Some(Verdict::Supported),
         experiment: "tiny".into(),
-        parts: Vec::new(),
+        ..ClaimOutcome::default()
     };
     Verification {
+        schema: SCHEMA,
         profile: "test".into(),
         exit: 1,
         claims: vec![claim],
@@ -297,6 +307,8 @@ fn a_departed_verdict_is_plain_on_the_terminal() {
     };
     let plain = terminal_summary(&context, false);
     assert!(plain.contains("refuted") && plain.contains("1 within"), "{plain}");
+    assert!(plain.contains("against") && plain.contains("departs"), "{plain}");
+    assert!(plain.contains("above 3") && plain.contains("minus Adversarial"), "{plain}");
     assert!(!plain.contains('\u{1b}') && terminal_summary(&context, true).contains('\u{1b}'));
     assert!(verdicts_markdown(&verification).contains("a &lt; b \\| c"));
 }

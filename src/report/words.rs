@@ -1,6 +1,6 @@
 //! The words, marks and colours of verdicts and comparisons, the same in every format.
 
-use crate::verify::outcome::{ClaimOutcome, RegressionStatus, Verdict};
+use crate::verify::outcome::{Bearing, ClaimOutcome, RegressionStatus, Standing, Verdict};
 
 pub fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
@@ -23,7 +23,7 @@ pub fn status(status: RegressionStatus) -> &'static str {
     match status {
         RegressionStatus::Exact => "exact",
         RegressionStatus::Within => "within",
-        RegressionStatus::Weak => "too weak to tell",
+        RegressionStatus::TooWeak => "too weak to tell",
         RegressionStatus::Outside => "outside",
         RegressionStatus::Missing => "missing",
         RegressionStatus::TooFew => "too few",
@@ -35,7 +35,7 @@ pub fn status(status: RegressionStatus) -> &'static str {
 pub const STATUSES: [RegressionStatus; 7] = [
     RegressionStatus::Exact,
     RegressionStatus::Within,
-    RegressionStatus::Weak,
+    RegressionStatus::TooWeak,
     RegressionStatus::Outside,
     RegressionStatus::Missing,
     RegressionStatus::TooFew,
@@ -80,21 +80,78 @@ pub fn effect(value: Option<f64>, interval: Option<[f64; 2]>) -> Effect {
     Effect { value: value.map_or_else(none, &show), interval: interval.map_or_else(none, span) }
 }
 
-/// A margin, as it was declared.
-pub fn margin(margin: f64) -> String {
-    margin.to_string()
+/// What a verdict says of the paper; empty where it says nothing.
+pub fn bearing(bearing: Bearing) -> &'static str {
+    match bearing {
+        Bearing::ForThePaper => "for the paper",
+        Bearing::AgainstThePaper => "against the paper",
+        Bearing::AboutAControl => "about a control",
+        Bearing::Nothing => "",
+    }
 }
 
-/// Whether a claim's verdict is another than the blessed one.
-pub fn departs(claim: &ClaimOutcome) -> bool {
-    claim.blessed.is_some_and(|blessed| blessed != claim.verdict)
+/// `supported, for the paper`: a verdict that counts against the paper must not look like
+/// one for it.
+pub fn verdict_and_bearing(claim: &ClaimOutcome) -> String {
+    match bearing(claim.bears) {
+        "" => verdict(claim.verdict).to_owned(),
+        bearing => format!("{}, {bearing}", verdict(claim.verdict)),
+    }
+}
+
+/// Which way the effect is taken, and of which part.
+pub fn direction(claim: &ClaimOutcome) -> String {
+    match &claim.deciding_part {
+        Some(part) if !part.is_empty() => format!("{}; decided by “{part}”", claim.direction),
+        _ => claim.direction.clone(),
+    }
+}
+
+/// How a verdict stands to the blessed one; empty where there is nothing to say.
+pub fn standing(claim: &ClaimOutcome) -> String {
+    let words = match claim.standing {
+        Standing::AsBlessed | Standing::Unblessed => "",
+        Standing::WithinChance => "not the blessed verdict, by no more than chance",
+        Standing::Departed => "departs from what was blessed",
+        Standing::Incomplete => "incomplete",
+        Standing::Unsupported => "refuted, and --strict asks for support",
+        Standing::Undecided => "inconclusive, and --strict asks for a decision",
+    };
+    match claim.standing_note.as_str() {
+        "" => words.to_owned(),
+        note => format!("{words}: {note}"),
+    }
+}
+
+/// What a verdict would be at other margins and without any one seed.
+pub fn sensitivity(claim: &ClaimOutcome) -> String {
+    let mut parts = Vec::new();
+    if let Some(at) = claim.sensitivity.turns_at {
+        parts.push(format!("turns at a margin of {}", maybe(Some(at))));
+    }
+    if let Some(left) = claim.sensitivity.left_out {
+        parts.push(if left.verdict == claim.verdict {
+            "the same without any one seed".to_owned()
+        } else {
+            format!("{} without seed {}", verdict(left.verdict), left.seed)
+        });
+    }
+    if let Some(forecast) = claim.forecast {
+        let seeds = |n: Option<usize>| n.map_or("more than 1000".to_owned(), |n| n.to_string());
+        parts.push(format!(
+            "{} seeds would decide it with 80% power, {} with 90%",
+            seeds(forecast.power_80),
+            seeds(forecast.power_90)
+        ));
+    }
+    parts.join("; ")
 }
 
 /// What an exit code of `bgm verify` means.
 pub fn exit(code: u8) -> &'static str {
     match code {
         0 => "everything is as blessed",
-        1 => "a number is outside its tolerance, or a verdict is not the blessed one",
+        1 => "a number or a claim departs from what was blessed",
         3 => "incomplete: runs are missing, did not memorize, or the seeds are too few",
         4 => "the environment or the data are not as they should be",
         _ => "the comparison did not finish",

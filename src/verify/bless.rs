@@ -50,7 +50,8 @@ pub fn make(
     let covered = |experiment: &str| results.iter().any(|r| r.experiment.id == experiment);
     if let Some(previous) = previous
         && let Some(kept) = previous.values.iter().find(|v| !covered(&v.experiment))
-        && (previous.platform != provenance.platform || previous.semantics != TRAINING_SEMANTICS)
+        && (!previous.platform.agrees(&provenance.platform)
+            || previous.semantics != TRAINING_SEMANTICS)
     {
         let (device, semantics) = (&previous.platform.device, previous.semantics);
         let made = format!("on {device} at semantics {semantics}");
@@ -93,17 +94,8 @@ pub fn make(
         verdicts = kept.map(|(id, verdict)| (id.clone(), verdict.clone())).collect();
     }
     for claim in &claims.claim {
-        if let Some(evaluated) = claim.evaluate(results, None) {
-            let outcome = evaluated.outcome;
-            let blessed = BlessedVerdict {
-                experiment: outcome.experiment,
-                verdict: outcome.verdict,
-                n: outcome.n,
-                statistic: outcome.statistic,
-                interval: outcome.interval,
-                reason: outcome.reason,
-            };
-            verdicts.insert(claim.id.clone(), blessed);
+        if let Some(evaluated) = claim.evaluate(results) {
+            verdicts.insert(claim.id.clone(), BlessedVerdict::from(&evaluated.outcome));
         }
     }
     Ok(Reference {

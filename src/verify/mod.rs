@@ -4,16 +4,23 @@
 pub mod bless;
 mod check;
 pub mod claims;
+pub mod departure;
+pub mod estimate;
+mod judge;
 pub mod junit;
 pub mod outcome;
+pub mod predicate;
+mod premise;
 pub mod reference;
 pub mod regression;
+pub mod rejudge;
+mod sensitivity;
 pub mod stats;
 
 use crate::backend::Platform;
 use crate::experiments::results::ExperimentResult;
 use claims::Claims;
-use outcome::{RegressionStatus, Verdict, Verification};
+use outcome::Verification;
 use reference::Reference;
 
 /// Exit codes of `bgm`.
@@ -61,31 +68,18 @@ impl Case<'_> {
 /// Judges every claim whose experiment is among the results, and compares every number.
 /// What the reference holds and this verification lacks is named in `lacking`.
 pub fn verify(case: &Case<'_>) -> Verification {
-    let mut departs = false;
     let mut lacking = Vec::new();
     if case.reference.is_none() {
         lacking.push(format!("profile {} has no blessed reference", case.profile));
     }
-    let mut incomplete = false;
-    let mut outcomes = Vec::new();
-    for claim in &case.claims.claim {
-        let blessed =
-            case.reference.and_then(|r| r.verdicts.get(&claim.id)).map(|blessed| blessed.verdict);
-        let Some(evaluated) = claim.evaluate(case.results, blessed) else { continue };
-        let verdict = evaluated.outcome.verdict;
-        if evaluated.incomplete {
-            incomplete = true;
-        } else if blessed.is_some_and(|blessed| blessed != verdict) {
-            departs = true;
-        }
-        if case.strict {
-            departs |= verdict == Verdict::Refuted;
-            incomplete |= verdict == Verdict::Inconclusive;
-        }
-        outcomes.push(evaluated.outcome);
-    }
+    let regression = match case.reference {
+        Some(reference) => regression::compare(case, reference),
+        None => Vec::new(),
+    };
+    let evaluated = case.claims.claim.iter().filter_map(|claim| claim.evaluate(case.results));
+    let claims = departure::settle(case, evaluated.collect(), &regression);
     for (id, blessed) in case.reference.iter().flat_map(|r| &r.verdicts) {
-        if case.includes(&blessed.experiment) && !outcomes.iter().any(|claim| claim.id == *id) {
+        if case.includes(&blessed.experiment) && !claims.iter().any(|claim| claim.id == *id) {
             lacking.push(format!(
                 "claim {id} (experiment {}) was blessed and is judged no longer: it is not in \
                  claims.toml, or its experiment not in the profile",
@@ -93,25 +87,7 @@ pub fn verify(case: &Case<'_>) -> Verification {
             ));
         }
     }
-    let regression = match case.reference {
-        Some(reference) => regression::compare(case, reference),
-        None => Vec::new(),
-    };
-    for outcome in &regression {
-        match outcome.status {
-            // A weak comparison proves nothing and holds up nothing; the report counts it.
-            RegressionStatus::Exact | RegressionStatus::Within | RegressionStatus::Weak => {}
-            RegressionStatus::Outside => departs = true,
-            RegressionStatus::Missing | RegressionStatus::TooFew | RegressionStatus::Excluded => {
-                incomplete = true;
-            }
-        }
-    }
-    let exit = match (departs, incomplete || !lacking.is_empty()) {
-        (true, _) => exit::DEPARTURE,
-        (false, true) => exit::INCOMPLETE,
-        (false, false) => exit::AS_BLESSED,
-    };
+    let exit = Verification::exit_of(&claims, &regression, &lacking);
     let profile = case.profile.to_owned();
-    Verification { profile, exit, claims: outcomes, regression, lacking }
+    Verification { schema: outcome::SCHEMA, profile, exit, claims, regression, lacking }
 }

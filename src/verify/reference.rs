@@ -2,7 +2,8 @@
 //! how they were made.
 
 use super::claims::{Claim, Claims};
-use super::outcome::{ClaimOutcome, Verdict, Verification};
+use super::estimate::Estimate;
+use super::outcome::{ClaimOutcome, ClaimPart, SCHEMA, Standing, Verdict, Verification};
 use super::stats;
 use crate::backend::Platform;
 use serde::{Deserialize, Serialize};
@@ -40,7 +41,57 @@ pub struct BlessedVerdict {
     pub statistic: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<[f64; 2]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deciding_part: Option<String>,
+    /// Which way the effect is taken, and where it must lie.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub direction: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub must_be: String,
     pub reason: String,
+    /// Effects of the parts that have one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "part")]
+    pub parts: Vec<BlessedPart>,
+}
+
+/// The effect of one part of a claim, on the scale of its test (logarithms of ratios).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlessedPart {
+    pub name: String,
+    pub effect: f64,
+    pub standard_error: f64,
+    pub degrees: f64,
+    pub n: usize,
+}
+
+impl BlessedPart {
+    pub fn estimate(&self) -> Estimate {
+        let BlessedPart { effect, standard_error, degrees, n, .. } = *self;
+        Estimate { effect, standard_error, degrees, n }
+    }
+}
+
+impl From<&ClaimOutcome> for BlessedVerdict {
+    fn from(outcome: &ClaimOutcome) -> BlessedVerdict {
+        let part = |part: &ClaimPart| {
+            let Estimate { effect, standard_error, degrees, n } = part.estimate?;
+            let name = part.name.clone();
+            Some(BlessedPart { name, effect, standard_error, degrees, n })
+        };
+        BlessedVerdict {
+            experiment: outcome.experiment.clone(),
+            verdict: outcome.verdict,
+            n: outcome.n,
+            statistic: outcome.statistic,
+            interval: outcome.interval,
+            deciding_part: outcome.deciding_part.clone(),
+            direction: outcome.direction.clone(),
+            must_be: outcome.must_be.clone(),
+            reason: outcome.reason.clone(),
+            parts: outcome.parts.iter().filter_map(part).collect(),
+        }
+    }
 }
 
 /// Blessed values of one metric of one cell.
@@ -126,6 +177,15 @@ impl Reference {
             return Err(problem(format!("profile = '{own}' is not '{profile}', the file's name")));
         }
         let mut names = std::collections::BTreeSet::new();
+        for (id, verdict) in &reference.verdicts {
+            let numbers =
+                verdict.parts.iter().flat_map(|p| [p.effect, p.standard_error, p.degrees]);
+            let numbers =
+                numbers.chain(verdict.statistic).chain(verdict.interval.into_iter().flatten());
+            if { numbers }.any(|number| !number.is_finite()) {
+                return Err(problem(format!("verdicts.{id}: a number that is none")));
+            }
+        }
         for value in &reference.values {
             let named = |what: String| problem(format!("{}: {what}", value.name()));
             value.check().map_err(named)?;
@@ -145,19 +205,26 @@ impl Reference {
                 verdict: blessed.verdict,
                 statistic: blessed.statistic,
                 interval: blessed.interval,
+                level: claim.level,
                 margin: claim.margin,
                 n: blessed.n,
+                deciding_part: blessed.deciding_part,
+                direction: blessed.direction,
+                must_be: blessed.must_be,
                 reason: blessed.reason,
                 statement: claim.statement.clone(),
                 source: claim.source.clone(),
                 statistic_label: claim.statistic.clone(),
                 margin_reason: claim.margin_reason.clone(),
                 blessed: Some(blessed.verdict),
+                bears: claim.counts.bearing(blessed.verdict),
+                standing: Standing::AsBlessed,
                 experiment: claim.experiment.clone(),
-                parts: Vec::new(),
+                ..ClaimOutcome::default()
             })
         };
         Verification {
+            schema: SCHEMA,
             profile: self.profile.clone(),
             exit: 0,
             claims: claims.claim.iter().filter_map(outcome).collect(),

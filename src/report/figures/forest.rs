@@ -27,7 +27,7 @@ fn looks(verdict: Verdict) -> (Rgb, Marker) {
 pub fn forest(claims: &[ClaimOutcome], profile: &str) -> Result<String, FigureError> {
     let title = format!("Every claim against its margin (profile {profile})");
     let how = "Each row has its own scale (units differ); only zero is common. Mark and bar: the \
-               effect and its interval. Upright strokes: the margin on either side of zero."
+               effect and its 95% interval. Upright strokes: the bounds that it must keep."
         .to_owned();
     let entry = |verdict: Verdict| {
         let (colour, marker) = looks(verdict);
@@ -57,22 +57,26 @@ fn row(canvas: &mut Canvas<'_>, claim: &ClaimOutcome, y: f64) {
     let small = Font::new(10.5).colour(MUTED);
     canvas.text((20.0, y), &claim.id, Font::new(13.0).bold());
     let verdict = format!("{} {}", words::icon(claim.verdict), words::verdict(claim.verdict));
-    canvas.text((58.0, y), &verdict, Font::new(11.5).bold().colour(colour));
-    let lines = wrap(&claim.statistic_label, small, LEFT - 188.0);
+    let bearing = words::bearing(claim.bears);
+    let above = if bearing.is_empty() { 0.0 } else { 7.0 };
+    canvas.text((58.0, y - above), &verdict, Font::new(11.5).bold().colour(colour));
+    canvas.text((58.0, y + 7.0), bearing, small);
+    let lines = wrap(&words::direction(claim), small, LEFT - 188.0);
     let first = y - (lines.len() as f64 - 1.0) * 6.0;
     for (i, line) in lines.iter().enumerate() {
         canvas.text((168.0, first + i as f64 * 12.0), line, small);
     }
     let middle = (LEFT + RIGHT) / 2.0;
     let numbers = claim.statistic.into_iter().chain(claim.interval.into_iter().flatten());
-    let numbers = numbers.chain([claim.margin]).filter(|v| v.is_finite());
+    let bounds = || claim.bounds.into_iter().flatten();
+    let numbers = numbers.chain(bounds()).filter(|v| v.is_finite());
     let reach = numbers.fold(0.0f64, |reach, value| reach.max(value.abs()));
     let reach = if reach > 0.0 { reach * 1.05 } else { 1.0 };
     let x = |value: f64| middle + (value / reach).clamp(-1.0, 1.0) * (RIGHT - LEFT) / 2.0;
     canvas.line(&[(LEFT, y), (RIGHT, y)], Pen::new(GRID, 1.0));
-    if claim.margin != 0.0 && claim.statistic.is_some() {
-        for margin in [claim.margin, -claim.margin] {
-            let at = x(margin);
+    if claim.statistic.is_some() {
+        for bound in bounds() {
+            let at = x(bound);
             canvas.line(&[(at, y - 10.0), (at, y + 10.0)], Pen::new(INK, 1.2));
         }
     }
@@ -86,7 +90,7 @@ fn row(canvas: &mut Canvas<'_>, claim: &ClaimOutcome, y: f64) {
             let effect = words::effect(Some(value), claim.interval);
             let effect = format!("{} {}", effect.value, effect.interval);
             canvas.text((RIGHT + 16.0, y - 7.0), &effect, font.bold());
-            let margin = format!("margin {}, n = {}", words::margin(claim.margin), claim.n);
+            let margin = format!("must be {}, n = {}", claim.must_be, claim.n);
             canvas.text((RIGHT + 16.0, y + 8.0), &margin, small);
         }
         None => {

@@ -2,7 +2,7 @@
 
 use crate::report::words::Effect;
 use crate::report::{ReportContext, words};
-use crate::verify::outcome::{ClaimOutcome, ClaimPart, Verdict};
+use crate::verify::outcome::{ClaimOutcome, ClaimPart, Premise, Verdict};
 
 /// A claim.
 pub struct ClaimView<'a> {
@@ -10,12 +10,41 @@ pub struct ClaimView<'a> {
     pub verdict: &'static str,
     pub icon: &'static str,
     pub effect: Effect,
-    pub margin: String,
+    /// What the verdict says of the paper.
+    pub bearing: &'static str,
+    pub level: String,
+    pub direction: String,
+    pub standing: String,
+    pub sensitivity: String,
+    pub premises: Vec<PremiseView<'a>>,
     pub blessed: &'static str,
-    pub departs: bool,
     /// Whether the page has a section on its experiment.
     pub is_here: bool,
     pub parts: Vec<PartView<'a>>,
+}
+
+/// A premise of a claim.
+pub struct PremiseView<'a> {
+    pub premise: &'a Premise,
+    /// What is required, in words.
+    pub required: String,
+    pub mean: String,
+    pub lowest: String,
+}
+
+impl<'a> PremiseView<'a> {
+    fn new(premise: &'a Premise) -> PremiseView<'a> {
+        let bounds = [
+            premise.mean_at_least.map(|bound| format!("mean at least {bound}")),
+            premise.at_least.map(|bound| format!("every seed at least {bound}")),
+        ];
+        PremiseView {
+            premise,
+            required: bounds.into_iter().flatten().collect::<Vec<_>>().join(", "),
+            mean: premise.mean.map_or_else(String::new, |value| format!("{value:.2}")),
+            lowest: premise.lowest.map_or_else(String::new, |value| format!("{value:.2}")),
+        }
+    }
 }
 
 /// A part of a claim.
@@ -39,9 +68,13 @@ impl<'a> ClaimView<'a> {
             verdict: words::verdict(claim.verdict),
             icon: words::icon(claim.verdict),
             effect: words::effect(claim.statistic, claim.interval),
-            margin: words::margin(claim.margin),
+            bearing: words::bearing(claim.bears),
+            level: format!("{:.0}%", 100.0 * claim.level),
+            direction: words::direction(claim),
+            standing: words::standing(claim),
+            sensitivity: words::sensitivity(claim),
+            premises: claim.premises.iter().map(PremiseView::new).collect(),
             blessed: claim.blessed.map_or("none", words::verdict),
-            departs: words::departs(claim),
             is_here: context.results.iter().any(|r| r.experiment.id == claim.experiment),
             parts: claim.parts.iter().map(part).collect(),
         }
