@@ -51,3 +51,58 @@ proptest! {
         }
     }
 }
+
+/// What libtorch makes of the same batch, an implementation of somebody else's. (Where one of its
+/// ReLUs decides otherwise than ours, its error is a jump of the gradient and asks nothing of us.)
+#[cfg(feature = "torch")]
+mod beside_libtorch {
+    use super::*;
+    use bad_global_minima::models::graph::Graph;
+    use bad_global_minima::models::state::State;
+    use bad_global_minima::torch::{TorchBackend, TorchDevice, initialize};
+
+    /// Errors that libtorch's are not asked about.
+    const SMALL: f64 = 2e-6;
+
+    fn libtorch(graph: &Graph, state: &State) -> TorchBackend {
+        initialize().expect("libtorch");
+        TorchBackend::new(graph, state, TorchDevice::new(tch::Device::Cpu, false))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+        #[test]
+        fn errors_are_at_most_twice_libtorchs(case in networks(), images in 8usize..40) {
+            let data = case.data(0, images);
+            let (examples, graph) = (data.examples(), case.graph());
+            let state = case.state(&graph);
+            let options = Options { simd: Simd::detect(), threads: 1 };
+            let mut ours = Engine::new(&graph, &state, options);
+            let mut theirs = libtorch(&graph, &state);
+            let double = Naive::<f64>::new(&graph, &state, &SGD);
+            let single = Naive::<f32>::new(&graph, &state, &SGD);
+            for with in [With::Evaluation, With::Batch] {
+                let (logits, gradients) = double.following(&single, examples, with);
+                let backends: [&mut dyn Backend; 2] = [&mut ours, &mut theirs];
+                let errors = backends.map(|backend| {
+                    let of_logits = backend.logits(&data.inputs).expect("logits");
+                    let of_inputs = backend.input_gradient(examples).expect("a gradient");
+                    let gradient = backend.gradient(examples, with).expect("a gradient");
+                    let gradient = error_of_lists(&gradient, &gradients.parameters);
+                    if with == With::Batch {
+                        return [0.0, 0.0, gradient];
+                    }
+                    [error(&of_logits, &logits), error(&of_inputs, &gradients.inputs), gradient]
+                });
+                let what = ["logits", "gradient of the inputs", "gradient of the weights"];
+                for ((what, ours), theirs) in what.iter().zip(errors[0]).zip(errors[1]) {
+                    prop_assert!(
+                        ours < (2.0 * theirs).max(SMALL),
+                        "{:?}: {}: {:e}, libtorch's {:e}", with, what, ours, theirs
+                    );
+                }
+            }
+        }
+    }
+}
