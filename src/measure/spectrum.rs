@@ -28,14 +28,9 @@ fn gram(matrix: &[f32], rows: usize) -> Vec<Vec<f64>> {
         })
         .collect();
     let entry = |i: usize, j: usize| dot(&vectors[i], &vectors[j], 0..depth);
-    let mut gram = vec![vec![0.0; side]; side];
-    for i in 0..side {
-        for j in 0..=i {
-            gram[i][j] = entry(i, j);
-            gram[j][i] = gram[i][j];
-        }
-    }
-    gram
+    let lower: Vec<Vec<f64>> = (0..side).map(|i| (0..=i).map(|j| entry(i, j)).collect()).collect();
+    let mirrored = |i: usize, j: usize| lower[i.max(j)][i.min(j)];
+    (0..side).map(|i| (0..side).map(|j| mirrored(i, j)).collect()).collect()
 }
 
 fn dot(a: &[f64], b: &[f64], range: Range<usize>) -> f64 {

@@ -263,7 +263,7 @@ impl Backend for TorchBackend {
             rest = others;
             let own: Vec<f32> = own.iter().map(|&value| value as f32).collect();
             let own = Tensor::from_slice(&own).view(parameter.size().as_slice());
-            slope = slope + (gradient * own.to_device(gradient.device())).sum(Kind::Float);
+            slope += (gradient * own.to_device(gradient.device())).sum(Kind::Float);
         }
         let second = Tensor::f_run_backward(&[&slope], parameters, false, false);
         let second = second.map_err(TorchError::from)?;

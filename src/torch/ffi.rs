@@ -1,4 +1,5 @@
-//! Calls into `shim.cpp`. All `unsafe` code of the crate is in this file.
+//! Calls into `shim.cpp`. All foreign calls of this room, and with them its `unsafe` code, are
+//! in this file.
 #![allow(unsafe_code)]
 
 use super::TorchError;
