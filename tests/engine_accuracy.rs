@@ -66,7 +66,7 @@ mod beside_libtorch {
 
     fn libtorch(graph: &Graph, state: &State) -> TorchBackend {
         initialize().expect("libtorch");
-        TorchBackend::new(graph, state, TorchDevice::new(tch::Device::Cpu, false))
+        TorchBackend::new(graph, state, TorchDevice::new(tch::Device::Cpu, false, |_| ()))
     }
 
     proptest! {

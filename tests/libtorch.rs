@@ -15,7 +15,7 @@ use common::cpu;
 
 fn libtorch() -> TorchDevice {
     torch::initialize().unwrap();
-    TorchDevice::new(tch::Device::Cpu, false)
+    TorchDevice::new(tch::Device::Cpu, false, |_| ())
 }
 
 /// Every architecture with BatchNorm and without, on images and on points.
