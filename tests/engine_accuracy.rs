@@ -43,7 +43,7 @@ proptest! {
             }
             let gradient = engine.gradient(data.examples(), with).expect("a gradient");
             let found = error_of_lists(&gradient, &gradients.parameters);
-            let rounding = sensitivity(&double, &single, data.examples(), with);
+            let [.., rounding] = sensitivity(&double, &single, data.examples(), with);
             prop_assert!(
                 found < LIMIT.max(ROUNDINGS * rounding),
                 "{:?} gradient: {:e}, where rounding the weights changes {:e}", with, found, rounding
@@ -73,7 +73,7 @@ mod beside_libtorch {
         #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
         #[test]
-        fn errors_are_at_most_twice_libtorchs(case in networks(), images in 8usize..40) {
+        fn errors_are_at_most_twice_libtorchs_or_a_few_roundings(case in networks(), images in 8usize..40) {
             let data = case.data(0, images);
             let (examples, graph) = (data.examples(), case.graph());
             let state = case.state(&graph);
@@ -96,10 +96,17 @@ mod beside_libtorch {
                     [error(&of_logits, &logits), error(&of_inputs, &gradients.inputs), gradient]
                 });
                 let what = ["logits", "gradient of the inputs", "gradient of the weights"];
-                for ((what, ours), theirs) in what.iter().zip(errors[0]).zip(errors[1]) {
+                for (index, what) in what.iter().enumerate() {
+                    let [ours, theirs] = [errors[0][index], errors[1][index]];
+                    if ours < (2.0 * theirs).max(SMALL) {
+                        continue;
+                    }
+                    // Of two roundings of a badly conditioned sum either may be the luckier one.
+                    let rounding = sensitivity(&double, &single, examples, with)[index];
                     prop_assert!(
-                        ours < (2.0 * theirs).max(SMALL),
-                        "{:?}: {}: {:e}, libtorch's {:e}", with, what, ours, theirs
+                        ours < ROUNDINGS * rounding,
+                        "{:?}: {}: {:e}, libtorch's {:e}, where rounding the weights changes {:e}",
+                        with, what, ours, theirs, rounding
                     );
                 }
             }

@@ -25,22 +25,26 @@ fn largest(values: impl Iterator<Item = f64>) -> f64 {
     values.map(f64::abs).fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a })
 }
 
-/// Change of the gradients of a batch if every weight is moved by up to half a unit in the last
+/// Change of the logits, the gradient of the inputs and that of the weights if every weight is moved by up to half a unit in the last
 /// place of single precision, relative to the largest.
 pub fn sensitivity(
     double: &Naive<f64>,
     single: &Naive<f32>,
     examples: Examples<'_>,
     with: With,
-) -> f64 {
+) -> [f64; 3] {
     let mut stream = Stream::open(1, Purpose::Test, &[2]);
     let mut moved = double.clone();
     for weight in moved.parameters.iter_mut().flatten() {
         *weight *= 1.0 + f64::from(f32::EPSILON) / 2.0 * (2.0 * stream.unit_f64() - 1.0);
     }
-    let [moved, gradients] =
-        [&moved, double].map(|network| network.following(single, examples, with).1.parameters);
-    error_of_lists(&moved, &gradients)
+    let (logits, gradients) = double.following(single, examples, with);
+    let (moved_logits, moved) = moved.following(single, examples, with);
+    [
+        error(&moved_logits, &logits),
+        error(&moved.inputs, &gradients.inputs),
+        error_of_lists(&moved.parameters, &gradients.parameters),
+    ]
 }
 
 /// Networks of every kind in small sizes.
