@@ -374,7 +374,8 @@ fn files_of_every_kind_are_imported() {
         bytes
     };
     let wide: Vec<u8> = rgb.iter().flat_map(|&v| (u16::from(v) * 257).to_ne_bytes()).collect();
-    let cases: Vec<(&str, Vec<u8>, [u8; 3], [u64; 3])> = vec![
+    type Case<'a> = (&'a str, Vec<u8>, [u8; 3], [u64; 3]);
+    let cases: Vec<Case<'_>> = vec![
         ("x.PNG", flat(16, rgb), rgb, [0; 3]),
         ("x.JPEG", one(|_| {}), rgb, [0; 3]),
         ("subsampled.jpg", one(|e| e.set_sampling_factor(SamplingFactor::R_4_2_0)), rgb, [0; 3]),

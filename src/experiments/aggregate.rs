@@ -93,7 +93,7 @@ fn with_gaps(mut result: ExperimentResult) -> ExperimentResult {
         };
         // By seed: one of the two may have more of them. A gap to a run that nothing may rest
         // on is no number.
-        let sound = |seed: &SeedResult| !seed.run.as_ref().is_some_and(|r| r.poison().is_some());
+        let sound = |seed: &SeedResult| seed.run.as_ref().is_none_or(|r| r.poison().is_none());
         let value = |seed: &SeedResult, value: f64| if sound(seed) { value } else { f64::NAN };
         let values = |seed: &SeedResult| -> BTreeMap<String, f64> {
             seed.values.iter().map(|(name, v)| (name.clone(), value(seed, *v))).collect()
