@@ -97,7 +97,9 @@ say "gpu        $(nvidia-smi --query-gpu=name,memory.total,driver_version --form
 say "pytorch    ${has_pytorch:-cannot be imported; libtorch alone} in $torch"
 missing=$(ldd "$kit/bgm" | grep 'not found')
 [ -z "$missing" ] || { say "libraries are missing:"; say "$missing"; exit 4; }
-cpu_jobs=${cpu_jobs:-$(($(nproc) > 2 ? $(nproc) - 2 : 1))}
+# Without --all, nproc would heed OMP_NUM_THREADS.
+cores=$(nproc --all)
+cpu_jobs=${cpu_jobs:-$((cores > 2 ? cores - 2 : 1))}
 
 # ------------------------------------------------------------------------- data and tables
 # Image files in the kit are decoded while the GPU is busy with what needs none of them.
@@ -262,7 +264,7 @@ stage_replay() { # seconds
         [ "$device" != cpu ] || precision=strict
         file=$(spec trace "$precision")
         sed -i "s/\"arch\": \"[a-z0-9]*\"/\"arch\": \"$network\"/" "$file"
-        [ -n "$tiny" ] || sed -i "s/\"train\": [0-9]*/\"train\": $images/" "$file"
+        [ -n "$tiny" ] || sed -i "s/\"train\": [0-9][0-9]*/\"train\": $images/" "$file"
         [ "$network" != densenet40 ] || [ -n "$tiny" ] || sed -i 's/"width": [0-9]*/"width": 12/' "$file"
         echo "== $network, $images images, $steps steps, $precision"
         "${bgm[@]}" --store "$work/trace-runs" trace "$file" --steps "$(size 3 "$steps")" \
