@@ -79,7 +79,7 @@ export const numbers = (page) =>
     return problems;
   });
 
-/// Device, libtorch, commit and the data's hashes.
+/// Device, numerics, commit and the data's hashes.
 export const provenance = (page) =>
   page.evaluate(() => {
     const section = document.getElementById("provenance")?.closest("section");
@@ -88,9 +88,9 @@ export const provenance = (page) =>
       dt.nextElementSibling?.textContent.trim() ?? "",
     ]);
     const wanted = [
-      [/^Verified on$/, /\w/], [/^libtorch$/, /^\d+\.\d+/], [/^Verified by commit$/, /^([0-9a-f]{7,}\+?|)$/],
+      [/^Verified on$/, /\w/], [/^Numerics$/, /^(portable-\d+|libtorch \d)/], [/^Verified by commit$/, /^([0-9a-f]{7,}\+?|unknown: .+)$/],
       [/^Training semantics$/, /^\d+$/], [/^Data: /, /^([0-9a-f]{64}|generated from the spec)$/], [/^Redo everything$/, /make|bgm/],
-      [/runs? made on$/, /libtorch \d/],
+      [/runs? made on$/, /portable-\d|libtorch \d/],
     ];
     return wanted
       .filter(([label, value]) => !rows.some(([dt, dd]) => label.test(dt) && value.test(dd)))
