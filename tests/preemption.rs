@@ -207,7 +207,7 @@ fn one_long_epoch() -> RunSpec {
     spec.network.width = 32;
     spec.start = Start::Random { scale: 1.0 };
     spec.train.corruption = Some(bad_global_minima::corrupt::CorruptionSpec {
-        replication: 80,
+        replication: 160,
         ..common::corruption()
     });
     spec.train.schedule = Schedule::Constant;
@@ -304,7 +304,10 @@ fn signals_in_the_middle_of_an_epoch_lose_nothing() {
         let mut child = start(&place, &spec, &["--checkpoint-seconds", "0.02"]);
         // Until it is further than it was, and within an epoch.
         while now() <= last || now().is_some_and(|(_, batches)| batches == 0) {
-            assert!(child.try_wait().unwrap().is_none(), "it ended before it was interrupted");
+            if child.try_wait().unwrap().is_some() {
+                let output = child.wait_with_output().unwrap();
+                panic!("before {name}, past {last:?}: {}, {}", output.status, text(&output.stderr));
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
         let (code, said) = end(child, name);
@@ -312,7 +315,7 @@ fn signals_in_the_middle_of_an_epoch_lose_nothing() {
         assert_eq!(files(&place, ".lock"), Vec::<PathBuf>::new(), "a lock is left behind");
         // What it says of where it was is where the next call goes on.
         let (epoch, batches) = now().expect("a checkpoint");
-        let place = EpochPosition { epoch: epoch + 1, batches, total_batches: 200 };
+        let place = EpochPosition { epoch: epoch + 1, batches, total_batches: 400 };
         let says = format!("bgm: interrupted {place}; the next call goes on from there");
         assert!(said.contains(&says), "'{says}' is not in: {said}");
         last = Some((epoch, batches));

@@ -40,7 +40,7 @@ pub struct Global {
     /// Only these experiments, whether or not the profile has them.
     #[arg(long, global = true, value_delimiter = ',')]
     pub only: Vec<String>,
-    /// Seeds 0 to N-1, or A to B-1, instead of the profile's.
+    /// The first N of the profile's seeds (and those that follow), or A to B-1 instead of them.
     #[arg(long, global = true, value_name = "N|A..B")]
     pub seeds: Option<Seeds>,
     /// auto, cpu, cuda:0, ... or cuda:all (reproduce: every GPU of the machine).

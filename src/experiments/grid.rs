@@ -63,8 +63,8 @@ fn combinations(experiment: &Experiment) -> Vec<Vec<usize>> {
 }
 
 impl Plan {
-    /// Makes the plan of a profile, or of `only` some of its experiments; `seeds` replaces
-    /// the profile's seeds.
+    /// Makes the plan of a profile, or of `only` some of its experiments; `seeds` are asked for
+    /// instead of the profile's.
     ///
     /// # Errors
     /// If a declaration or a spec is wrong, or a data set unknown.
@@ -79,7 +79,7 @@ impl Plan {
         let mut keys = KeyMaker::new(catalog);
         for experiment in profile.experiments(tables, only)? {
             let own = profile.seeds_of(&experiment);
-            let seeds = seeds.unwrap_or(&own);
+            let seeds = seeds.unwrap_or(&own).of(&own);
             let mut cells = Vec::new();
             let mut wanted: Vec<(u64, RunSpec, Key)> = Vec::new();
             for levels in combinations(&experiment) {
@@ -87,7 +87,7 @@ impl Plan {
                     experiment.axes.iter().zip(&levels).map(|(axis, &l)| &axis.levels[l]).collect();
                 let template = profile.template(&experiment, &chosen)?;
                 let mut runs = Vec::new();
-                for seed in seeds.iter() {
+                for seed in seeds.clone() {
                     let spec = template.lower(seed).with_numerics(&profile.numerics);
                     spec.check().map_err(|source| PlanError::Spec {
                         experiment: experiment.id.clone(),

@@ -6,9 +6,14 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-/// Seeds one after the other, at least one of them; written `N` (0 to N-1) or `A..B` (A to B-1).
+/// Seeds one after the other, at least one of them; written `N` (the first N) or `A..B`
+/// (A to B-1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seeds(Range<u64>);
+pub enum Seeds {
+    /// The first ones: of those that a profile declares, or else from 0 up.
+    First(u64),
+    Range(Range<u64>),
+}
 
 impl Seeds {
     /// Most seeds that a plan is made for: a bound on memory.
@@ -16,12 +21,27 @@ impl Seeds {
 
     /// Seeds 0 to `count - 1`.
     pub fn first(count: u32) -> Seeds {
-        Seeds(0..u64::from(count))
+        Seeds::First(u64::from(count))
     }
 
     /// In rising order.
     pub fn iter(&self) -> Range<u64> {
-        self.0.clone()
+        match self {
+            Seeds::First(count) => 0..*count,
+            Seeds::Range(range) => range.clone(),
+        }
+    }
+
+    /// The seeds that are asked for of an experiment that declares `declared`: a number
+    /// counts from where those begin.
+    pub fn of(&self, declared: &Seeds) -> Range<u64> {
+        match self {
+            Seeds::First(count) => {
+                let start = declared.iter().start;
+                start..start.saturating_add(*count)
+            }
+            Seeds::Range(range) => range.clone(),
+        }
     }
 }
 
@@ -31,18 +51,19 @@ impl FromStr for Seeds {
     fn from_str(text: &str) -> Result<Seeds, String> {
         let number = |text: &str| {
             text.parse::<u64>()
-                .map_err(|e| format!("'{text}': {e}; write N for seeds 0 to N-1, or A..B"))
+                .map_err(|e| format!("'{text}': {e}; write N for the first N seeds, or A..B"))
         };
-        let range = match text.split_once("..") {
-            Some((first, end)) => number(first)?..number(end)?,
-            None => 0..number(text)?,
+        let seeds = match text.split_once("..") {
+            Some((first, end)) => Seeds::Range(number(first)?..number(end)?),
+            None => Seeds::First(number(text)?),
         };
+        let range = seeds.iter();
         match range.end.saturating_sub(range.start) {
             0 => Err("there must be at least one seed".to_owned()),
             count if count > Seeds::MAX_COUNT => {
                 Err(format!("{count} seeds are too many; at most {}", Seeds::MAX_COUNT))
             }
-            _ => Ok(Seeds(range)),
+            _ => Ok(seeds),
         }
     }
 }
@@ -66,9 +87,9 @@ impl<'de> Deserialize<'de> for Seeds {
 
 impl fmt::Display for Seeds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.start {
-            0 => write!(f, "{}", self.0.end),
-            first => write!(f, "{first}..{}", self.0.end),
+        match self {
+            Seeds::First(count) => write!(f, "{count}"),
+            Seeds::Range(range) => write!(f, "{}..{}", range.start, range.end),
         }
     }
 }
@@ -77,6 +98,15 @@ impl fmt::Display for Seeds {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn a_count_takes_the_first_of_the_declared_seeds_and_a_range_is_what_it_says() {
+        let declared: Seeds = "20..30".parse().unwrap();
+        assert_eq!("3".parse::<Seeds>().unwrap().of(&declared), 20..23);
+        assert_eq!("12".parse::<Seeds>().unwrap().of(&declared), 20..32);
+        assert_eq!("0..3".parse::<Seeds>().unwrap().of(&declared), 0..3);
+        assert_eq!("3".parse::<Seeds>().unwrap().of(&Seeds::first(8)), 0..3);
+    }
 
     #[test]
     fn a_count_and_a_range_are_read_as_they_are_written() {
