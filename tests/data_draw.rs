@@ -22,7 +22,7 @@ fn catalog() -> Catalog {
 
 fn pool(train: u32, test: u32, evaluate_on: EvaluateOn, draw: Draw) -> ImageDataSpec {
     let dataset = "fashion-mnist-pool".to_owned();
-    ImageDataSpec { dataset, train, draw, test, evaluate_on, pool: 1 }
+    ImageDataSpec { dataset, train, draw, test, test_along: None, evaluate_on, pool: 1 }
 }
 
 fn images(set: &ImageSet) -> Vec<&[u8]> {
@@ -146,7 +146,15 @@ fn validation_images_are_not_trained_on_whatever_the_seed() {
             for (train, test) in [(30, 30), (30, 0), (6, 12), (59, 1)] {
                 let on = EvaluateOn::Validation;
                 let dataset = "set".to_owned();
-                let spec = ImageDataSpec { dataset, train, draw, test, evaluate_on: on, pool: 1 };
+                let spec = ImageDataSpec {
+                    dataset,
+                    train,
+                    draw,
+                    test,
+                    test_along: None,
+                    evaluate_on: on,
+                    pool: 1,
+                };
                 let loaded = catalog.load_images(&spec, seed).unwrap();
                 let (a, b) = (images(&loaded.train), images(&loaded.test));
                 assert_eq!(a.len(), train as usize);
@@ -158,8 +166,15 @@ fn validation_images_are_not_trained_on_whatever_the_seed() {
     }
     let on = EvaluateOn::Validation;
     let dataset = "set".to_owned();
-    let spec =
-        ImageDataSpec { dataset, train: 60, draw: Draw::Seed, test: 0, evaluate_on: on, pool: 1 };
+    let spec = ImageDataSpec {
+        dataset,
+        train: 60,
+        draw: Draw::Seed,
+        test: 0,
+        test_along: None,
+        evaluate_on: on,
+        pool: 1,
+    };
     let none = catalog.load_images(&spec, 0).unwrap_err().to_string();
     assert!(none.contains("data.images.test"), "{none}");
 }

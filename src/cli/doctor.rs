@@ -64,7 +64,7 @@ fn self_tests(global: &Global, catalog: &Catalog, place: &Place) -> Result<Vec<R
             DataSpec::Images(images) => {
                 let batch = spec.train.batch_size;
                 images.train = 2 * batch + (batch / 3).max(2);
-                images.test = TEST_IMAGES;
+                (images.test, images.test_along) = (TEST_IMAGES, None);
             }
             // A million tiny steps are nothing for a GPU.
             DataSpec::Toy(_) if place.is_gpu() => continue,

@@ -207,6 +207,9 @@ impl Catalog {
         if test_count == 0 || test_count > rest {
             return Err(too_many("test", test_count, rest));
         }
+        if let Some(along) = spec.test_along.filter(|&along| along as usize > test_count) {
+            return Err(too_many("test_along", along as usize, test_count));
+        }
         let train = match spec.draw {
             Draw::First => train,
             // Evaluation images come after the training images of the same draw.

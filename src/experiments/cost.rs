@@ -8,7 +8,7 @@
 use super::network::graph;
 use crate::data::published::DATASETS;
 use crate::measure::{AttackMethod, MeasureSpec};
-use crate::spec::{DataSpec, RunSpec, Stop};
+use crate::spec::{DataSpec, EvaluateOn, ImageDataSpec, RunSpec, Stop};
 
 /// Multiply-adds a second of a training step on one core.
 const RATE: f64 = 4.4e10;
@@ -22,6 +22,8 @@ const MEMORIZED_AT: f64 = 0.3;
 const FLOPS: f64 = 2.0;
 /// Forward and backward take about three forward passes.
 const TRAINING: f64 = 3.0;
+/// Most examples that evaluations and measurements take at a time.
+const AT_ONCE: f64 = 500.0;
 /// Seconds of starting the program, opening the data and writing the run.
 pub const START_UP: f64 = 0.5;
 
@@ -72,33 +74,40 @@ impl Work {
         }
     }
 
-    /// Training, as long as it is expected to take.
+    /// Training alone, as long as it is expected to take.
+    pub fn of_training(spec: &RunSpec) -> Work {
+        let seen = copied_examples(spec) * expected_epochs(spec);
+        Work::passes(spec, seen, f64::from(spec.train.batch_size)).times(TRAINING)
+    }
+
+    /// A run, its evaluations included, as long as it is expected to take.
     pub fn of(spec: &RunSpec) -> Work {
-        let epochs = match spec.train.stop {
-            Stop::Epochs(epochs) => f64::from(epochs),
-            Stop::Memorized { max_epochs, .. } => MEMORIZED_AT * f64::from(max_epochs),
-        };
-        Work::of_epochs(spec, epochs)
+        Work::of_training(spec) + Work::of_evaluations(spec, expected_epochs(spec))
     }
 
-    /// Training, as long as it can take.
+    /// A run, its evaluations included, as long as it can take.
     pub fn at_most(spec: &RunSpec) -> Work {
-        Work::of_epochs(spec, f64::from(spec.train.stop.max_epochs()))
+        let most = f64::from(spec.train.stop.max_epochs());
+        let training = Work::of_training(spec).times(most / expected_epochs(spec));
+        training + Work::of_evaluations(spec, most)
     }
 
-    fn of_epochs(spec: &RunSpec, epochs: f64) -> Work {
-        let train = &spec.train;
-        let copies = train.corruption.as_ref().map_or(1.0, |c| f64::from(c.replication))
-            * train.noise_copies.as_ref().map_or(1.0, |n| f64::from(n.copies + 1));
-        let seen = training_examples(&spec.data) * copies * epochs;
-        Work::passes(spec, seen, f64::from(train.batch_size)).times(TRAINING)
+    /// The evaluations before the first epoch, along so many and after the last: each on the
+    /// training set, and on the test set as far as the spec says.
+    fn of_evaluations(spec: &RunSpec, epochs: f64) -> Work {
+        let along = 1.0 + ((epochs - 1.0) / f64::from(spec.train.evaluate_every.max(1))).floor();
+        let all = test_examples(&spec.data);
+        let fewer = match &spec.data {
+            DataSpec::Images(images) => images.test_along.map_or(all, f64::from),
+            DataSpec::Toy(_) => all,
+        };
+        let examples = (along + 1.0) * copied_examples(spec) + along * fewer + all;
+        Work::passes(spec, examples, AT_ONCE.min(examples))
     }
 
     /// A measurement of a finished run.
     pub fn of_measure(spec: &RunSpec, measure: &MeasureSpec) -> Work {
-        // Measurements take at most this many examples at a time.
-        const BATCH: f64 = 500.0;
-        let pass = |examples: f64| Work::passes(spec, examples, BATCH.min(examples.max(1.0)));
+        let pass = |examples: f64| Work::passes(spec, examples, AT_ONCE.min(examples.max(1.0)));
         match measure {
             MeasureSpec::Boundary { columns, .. } => pass(f64::from(*columns).powi(2)),
             MeasureSpec::Norms => pass(training_examples(&spec.data)),
@@ -156,20 +165,50 @@ pub fn useful_threads(spec: &RunSpec) -> usize {
     if step < THREADED_STEP { 1 } else { usize::MAX }
 }
 
+/// Epochs that a run is expected to need.
+fn expected_epochs(spec: &RunSpec) -> f64 {
+    match spec.train.stop {
+        Stop::Epochs(epochs) => f64::from(epochs),
+        Stop::Memorized { max_epochs, .. } => MEMORIZED_AT * f64::from(max_epochs),
+    }
+}
+
+/// Training examples of a run: copies of Algorithm 1 and noise copies included.
+fn copied_examples(spec: &RunSpec) -> f64 {
+    let train = &spec.train;
+    training_examples(&spec.data)
+        * train.corruption.as_ref().map_or(1.0, |c| f64::from(c.replication))
+        * train.noise_copies.as_ref().map_or(1.0, |n| f64::from(n.copies + 1))
+}
+
 /// Training images or points of a data set, before Algorithm 1 or noise copies.
 pub fn training_examples(data: &DataSpec) -> f64 {
-    let images = match data {
-        DataSpec::Toy(toy) => return 2.0 * f64::from(toy.points_per_class),
-        DataSpec::Images(images) => images,
-    };
-    if images.train != 0 {
-        return f64::from(images.train);
+    match data {
+        DataSpec::Toy(toy) => 2.0 * f64::from(toy.points_per_class),
+        DataSpec::Images(images) if images.train != 0 => f64::from(images.train),
+        DataSpec::Images(images) => whole(images, 0),
     }
+}
+
+/// Images or points that a run is tested on at its end.
+fn test_examples(data: &DataSpec) -> f64 {
+    match data {
+        DataSpec::Toy(toy) => 2.0 * f64::from(toy.points_per_class),
+        DataSpec::Images(images) if images.test != 0 => f64::from(images.test),
+        DataSpec::Images(images) if images.evaluate_on == EvaluateOn::Validation => {
+            (whole(images, 0) - f64::from(images.train)).max(1.0)
+        }
+        DataSpec::Images(images) => whole(images, 1),
+    }
+}
+
+/// All training images of a data set (side 0), or all of its test images (side 1).
+fn whole(images: &ImageDataSpec, side: usize) -> f64 {
     let info = DATASETS.iter().find(|info| info.name == images.dataset);
     match info.and_then(|info| info.counts) {
-        Some(counts) => counts[0] as f64,
+        Some(counts) => counts[side] as f64,
         // Madry et al.'s nine super-classes.
-        None if images.dataset == "restricted-imagenet" => 257_000.0,
-        None => 50_000.0,
+        None if images.dataset == "restricted-imagenet" => [257_000.0, 10_150.0][side],
+        None => [50_000.0, 10_000.0][side],
     }
 }

@@ -22,6 +22,7 @@ pub use declare::{
     Axis, Experiment, Level, Metric, MetricFormat, ProfilePanel, Published, Render, RenderKind,
 };
 pub use grid::{Cell, KeyMaker, Plan, PlanError, PlannedRun};
+pub use names::COURSE;
 pub use profile::{Profile, ProfileError};
 pub use seeds::Seeds;
 pub use template::Template;

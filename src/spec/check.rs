@@ -79,6 +79,21 @@ impl RunSpec {
         match &self.data {
             DataSpec::Images(images) => {
                 positive("data.images.pool", images.pool)?;
+                if let Some(along) = images.test_along {
+                    ensure(
+                        along > 0 && (images.test == 0 || along <= images.test),
+                        "data.images.test_along",
+                        along,
+                        &match images.test {
+                            0 => "must be at least 1; leave it out to evaluate on all images"
+                                .to_owned(),
+                            test => format!(
+                                "must be between 1 and data.images.test = {test}; leave it out \
+                                 to evaluate on all of them"
+                            ),
+                        },
+                    )?;
+                }
                 ensure(
                     images.evaluate_on == EvaluateOn::Test || images.train > 0,
                     "data.images.train",

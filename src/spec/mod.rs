@@ -105,6 +105,11 @@ pub struct ImageDataSpec {
     pub draw: Draw,
     /// Number of images to evaluate on: the first ones. 0 means all.
     pub test: u32,
+    /// Number of those that are evaluated on before the end of training, the first ones; the
+    /// last evaluation is on all of them, and so is every one where this is absent. A curve
+    /// needs fewer images than a final accuracy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_along: Option<u32>,
     /// Which images `test` counts.
     pub evaluate_on: EvaluateOn,
     /// Side of the squares that are averaged to one pixel before anything else (1: none).

@@ -1,4 +1,4 @@
-//! Loss and accuracy over a whole split, added up on the device.
+//! Loss and accuracy over a split, added up on the device.
 
 use super::feed::Feed;
 use super::source::Split;
@@ -34,8 +34,7 @@ pub enum Incomplete {
     Backend(#[from] BackendError),
 }
 
-/// Mean loss and accuracy over a whole split in evaluation mode. `stop` is polled before
-/// every batch.
+/// Mean loss and accuracy over a whole split in evaluation mode: see [`measure_first`].
 ///
 /// # Errors
 /// If `stop` says so, or the device fails.
@@ -45,8 +44,22 @@ pub fn measure_split(
     split: Split,
     stop: &dyn Fn() -> bool,
 ) -> Result<MeanMetrics, Incomplete> {
-    let all = (0..feed.source().len(split) as u32).collect();
-    let mut pass = feed.pass(backend, split, all)?;
+    let all = feed.source().len(split);
+    measure_first(backend, feed, (split, all), stop)
+}
+
+/// Mean loss and accuracy over the first so many examples of a split in evaluation mode.
+/// `stop` is polled before every batch.
+///
+/// # Errors
+/// If `stop` says so, or the device fails.
+pub fn measure_first(
+    backend: &mut dyn Backend,
+    feed: &mut Feed<'_>,
+    (split, count): (Split, usize),
+    stop: &dyn Fn() -> bool,
+) -> Result<MeanMetrics, Incomplete> {
+    let mut pass = feed.pass(backend, split, (0..count as u32).collect())?;
     backend.set_totals(Totals::default());
     let statistics = planted::batch_norm_always_training().then(|| backend.state());
     for range in pass.ranges(EVALUATION_BATCH) {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Loss and accuracy on the whole training set and test set in evaluation mode, and how far
-/// the weights have come.
+/// Loss and accuracy on the training set and test set in evaluation mode, and how far the
+/// weights have come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
@@ -15,7 +15,8 @@ pub struct Evaluation {
     pub train_loss: f64,
     /// In percent.
     pub train_accuracy: f64,
-    /// Mean loss over the test examples.
+    /// Mean loss over the test examples: all of them in the last evaluation, before that as
+    /// many as the spec says (`data.images.test_along`).
     pub test_loss: f64,
     /// In percent.
     pub test_accuracy: f64,

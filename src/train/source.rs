@@ -43,6 +43,8 @@ pub enum Split {
 pub struct Source {
     seed: u64,
     kind: SourceKind,
+    /// Test images of an evaluation before the last; `None` for all.
+    test_along: Option<usize>,
     corruption: Option<CorruptionSpec>,
 }
 
@@ -74,7 +76,11 @@ impl Source {
                 SourceKind::Toy { train, test: toy::points(toy_spec, seed, 1) }
             }
         };
-        Ok(Source { seed, kind, corruption: spec.train.corruption.clone() })
+        let test_along = match &spec.data {
+            DataSpec::Images(images) => images.test_along.map(|count| count as usize),
+            DataSpec::Toy(_) => None,
+        };
+        Ok(Source { seed, kind, test_along, corruption: spec.train.corruption.clone() })
     }
 
     /// Seed of every stream of the run.
@@ -120,6 +126,13 @@ impl Source {
             Split::Test => test,
             Split::Train { .. } | Split::TrainPlain => train * self.copies(),
         }
+    }
+
+    /// Number of examples of the test set that an evaluation is on, the first ones: all of
+    /// them at the end of training, as many as the spec says before.
+    pub fn evaluated(&self, is_last: bool) -> usize {
+        let all = self.len(Split::Test);
+        self.test_along.filter(|_| !is_last).unwrap_or(all)
     }
 
     /// Corrupted copies of each training image: the replication factor, or 1.

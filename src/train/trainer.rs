@@ -1,7 +1,7 @@
 //! The training loop.
 
 use super::checkpoint::{self, Position, Progress};
-use super::evaluate::{Incomplete, MeanMetrics, measure_split};
+use super::evaluate::{Incomplete, MeanMetrics, measure_first, measure_split};
 use super::feed::Feed;
 use super::metrics::{Evaluation, Metrics, Status};
 use super::source::{Source, Split};
@@ -81,7 +81,8 @@ impl<'a> Trainer<'a> {
         if self.progress.evaluations.is_empty() {
             let at = EpochPosition { epoch: 1, batches: 0, total_batches: self.batches };
             let rate = self.rate(1);
-            let first = self.or_stop(at, observer, |run, stop| run.evaluation(0, rate, stop))?;
+            let first =
+                self.or_stop(at, observer, |run, stop| run.evaluation(0, rate, false, stop))?;
             if !first.is_finite() {
                 // Weights too large to compute with: there is nothing to train.
                 return Ok(Status::Diverged);
@@ -198,32 +199,30 @@ impl<'a> Trainer<'a> {
         let memorized = match train.stop {
             Stop::Epochs(_) => false,
             Stop::Memorized { check_from, .. } => {
-                means.accuracy >= check_from
-                    && self.measure(Split::TrainPlain, stop)?.accuracy == 100.0
+                means.accuracy >= check_from && self.measure_train(stop)?.accuracy == 100.0
             }
         };
         let last = memorized || epoch == train.stop.max_epochs();
         let due = last || epoch.is_multiple_of(train.evaluate_every);
-        let evaluated = if due { Some(self.evaluation(epoch, rate, stop)?) } else { None };
+        let evaluated = if due { Some(self.evaluation(epoch, rate, last, stop)?) } else { None };
         Ok((memorized, evaluated))
     }
 
-    fn measure(
-        &mut self,
-        split: Split,
-        stop: &dyn Fn() -> bool,
-    ) -> Result<MeanMetrics, Incomplete> {
-        measure_split(&mut *self.backend, &mut self.feed, split, stop)
+    /// Over the training set as it is memorized.
+    fn measure_train(&mut self, stop: &dyn Fn() -> bool) -> Result<MeanMetrics, Incomplete> {
+        measure_split(&mut *self.backend, &mut self.feed, Split::TrainPlain, stop)
     }
 
     fn evaluation(
         &mut self,
         epoch: u32,
         learning_rate: f64,
+        is_last: bool,
         stop: &dyn Fn() -> bool,
     ) -> Result<Evaluation, Incomplete> {
-        let train = self.measure(Split::TrainPlain, stop)?;
-        let test = self.measure(Split::Test, stop)?;
+        let train = self.measure_train(stop)?;
+        let images = (Split::Test, self.feed.source().evaluated(is_last));
+        let test = measure_first(&mut *self.backend, &mut self.feed, images, stop)?;
         let moved = distance(&self.backend.state().parameters, &self.origin.parameters);
         Ok(Evaluation {
             epoch,

@@ -27,6 +27,7 @@ pub fn small_run() -> RunSpec {
             train: 40,
             draw: Draw::First,
             test: 50,
+            test_along: None,
             evaluate_on: EvaluateOn::Test,
             pool: 2,
         }),

@@ -44,7 +44,7 @@ struct PlanJson<'a> {
     simulation: Option<Simulation>,
 }
 
-/// What all runs take, measurements left out, in core-hours and in GPU-hours.
+/// What all runs take, evaluations and measurements left out, in core-hours and in GPU-hours.
 #[derive(Serialize)]
 struct Compute {
     /// On the reference machine, estimated by constants fitted to measured runs.
@@ -59,7 +59,7 @@ struct Compute {
 
 impl Compute {
     fn of(plan: &Runs, device_flops: f64) -> Compute {
-        let work: Work = plan.runs.values().map(|run| Work::of(&run.spec)).sum();
+        let work: Work = plan.runs.values().map(|run| Work::of_training(&run.spec)).sum();
         Compute {
             core_hours: work.cpu_seconds() / 3600.0,
             floating_point_operations: work.flops(),

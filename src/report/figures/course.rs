@@ -1,12 +1,14 @@
 //! Courses of training on one time axis: what [`super::curves`] draws.
 
-use super::axes::Scale;
+use super::axes::{Scale, tick_text};
 use super::palette::{Rgb, colour, dashes};
 use crate::experiments::Experiment;
 use crate::experiments::results::{CellResult, ExperimentResult, RunResult};
 use crate::report::layout::{self, mean_interval};
+use crate::spec::DataSpec;
 use crate::train::metrics::Evaluation;
 use crate::verify::stats;
+use std::collections::BTreeSet;
 
 /// A value of each evaluation at its place: epochs since the labels became true, negative
 /// before.
@@ -30,6 +32,33 @@ pub fn track_before(run: &RunResult, pick: fn(&Evaluation) -> f64) -> Track {
         points = stretch.chain(points).collect();
     }
     points
+}
+
+/// What the points of a curve of test accuracy are measured on, where those before a run's end
+/// are on fewer images than the last; nothing otherwise.
+pub fn images_along<'r>(runs: impl Iterator<Item = &'r RunResult>) -> String {
+    let mut numbers = BTreeSet::new();
+    for run in runs.flat_map(RunResult::chain) {
+        if let DataSpec::Images(images) = &run.spec.data
+            && let Some(along) = images.test_along
+        {
+            numbers.insert((along, images.test));
+        }
+    }
+    let number = |count: u32| tick_text(f64::from(count));
+    let all = |test: u32| if test == 0 { "all".to_owned() } else { number(test) };
+    let parts: Vec<String> = numbers
+        .iter()
+        .map(|&(along, test)| format!("{} of {}", number(along), all(test)))
+        .collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!(
+        " Curves of test accuracy are on the first {} images; the last point of each run is on all \
+         of them.",
+        parts.join(" or ")
+    )
 }
 
 /// One line of a panel: a cell with its looks.

@@ -5,7 +5,9 @@ use super::axes::{
     DAGGER, Entry, Head, Panel, Sample, Scale, decades, labelled, longest, no_data, spread, ticks,
 };
 use super::canvas::{Anchor, Canvas, Font, Pen, text_width, wrap};
-use super::course::{Curve, Group, Stretch, Time, Track, average, groups, track, track_before};
+use super::course::{
+    Curve, Group, Stretch, Time, Track, average, groups, images_along, track, track_before,
+};
 use super::palette::{AXIS, INK, MUTED, SHADE, as_text};
 use super::{FigureError, WIDTH};
 use crate::experiments::results::{ExperimentResult, RunResult};
@@ -62,6 +64,7 @@ fn how(groups: &[Group<'_>]) -> String {
     if curves().flat_map(|curve| &curve.runs).any(|run| run.parent.is_some()) {
         how += " Random-label fits take different times: all are aligned at their end, 0.";
     }
+    how += &images_along(curves().flat_map(|curve| curve.runs.iter().copied()));
     if curves().any(Curve::is_poisoned) {
         how += DAGGER;
     }

@@ -5,11 +5,12 @@ use super::axes::{
     DAGGER, Entry, Head, Panel, Sample, Scale, labelled, no_data, padded, ticks, whisker,
 };
 use super::canvas::{Canvas, Font, Pen};
+use super::course::images_along;
 use super::line::starts;
 use super::palette::{INK, Marker, Rgb, colour, dashes, marker};
 use super::{FigureError, WIDTH};
-use crate::experiments::ProfilePanel;
 use crate::experiments::results::{CellResult, ExperimentResult, SeedResult};
+use crate::experiments::{COURSE, ProfilePanel};
 use crate::report::layout::mean_interval;
 use crate::train::metrics::Evaluation;
 use crate::verify::stats;
@@ -24,6 +25,10 @@ pub fn draw(result: &ExperimentResult) -> Result<String, FigureError> {
     let panels = &result.experiment.render.panels;
     let columns = if panels.len() > 1 { 2 } else { 1 };
     let mut how = "Line: mean over the seeds; bar: its 95% interval (Student t).".to_owned();
+    if panels.iter().any(|panel| panel.measure == COURSE && panel.y == "test_accuracy") {
+        let seeds = result.cells.iter().flat_map(|cell| &cell.seeds);
+        how += &images_along(seeds.filter_map(|seed| seed.run.as_deref()));
+    }
     if result.cells.iter().any(|cell| !cell.poison().is_empty()) {
         how += DAGGER;
     }
@@ -120,7 +125,7 @@ fn points(cell: &CellResult, declared: &ProfilePanel) -> Vec<Point> {
 }
 
 fn series(seed: &SeedResult, declared: &ProfilePanel) -> Option<(Vec<f64>, Vec<f64>)> {
-    if declared.measure == "course" {
+    if declared.measure == COURSE {
         let evaluations = &seed.run.as_ref()?.metrics.evaluations;
         let row = |name: &str| -> Option<Vec<f64>> {
             evaluations.iter().map(|e| field(e, name)).collect()
