@@ -21,7 +21,13 @@ pub const COURSE: &str = "course";
 pub fn values(measure: &MeasureSpec) -> Vec<String> {
     let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     match measure {
-        MeasureSpec::Boundary { .. } => owned(&["bayes_disagreement", "boundary_length"]),
+        MeasureSpec::Boundary { .. } => owned(&[
+            "bayes_disagreement",
+            "boundary_length",
+            "regions",
+            "regions_of_class_1",
+            "specks",
+        ]),
         MeasureSpec::Norms => owned(&[
             "frobenius",
             "spectral",

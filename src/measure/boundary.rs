@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 /// Values: `bayes_disagreement`, the share of the window in percent where the predicted
 /// class is not the Bayes rule's; `boundary_length`, the length of the line where the
 /// prediction changes, in units of the coordinates (the Bayes rule's own is the window's
-/// height). Series: `grid` (probability of class 1, row-major, the lowest row first),
+/// height); `regions`, the number of connected pieces of the window in which one class is
+/// predicted, both classes together (the Bayes rule has two), and `regions_of_class_1`, those
+/// of class 1; `specks`, how many of the regions are smaller than [`SPECK`] grid points. Series: `grid` (probability of class 1, row-major, the lowest row first),
 /// `window` (x_min, x_max, y_min, y_max), `size` (columns, rows), and `points` (x, y, label
 /// trained on, true label for each training point).
 ///
@@ -46,6 +48,9 @@ pub fn measure(subject: &mut Subject<'_>, columns: u32, reach: f64) -> Result<Me
         .filter(|((_, column), logit)| u8::from(**logit > 0.0) != bayes_class(toy, x_of(*column)));
     let disagreement = 100.0 * differs.count() as f64 / logits.len() as f64;
     let length = zero_line_length(&logits, columns, step);
+    let predicted: Vec<bool> = logits.iter().map(|logit| *logit > 0.0).collect();
+    let regions = regions(&predicted, columns);
+    let count = |is_counted: fn(&&Region) -> bool| regions.iter().filter(is_counted).count() as f64;
 
     let labels = subject.source.batch(Split::TrainPlain, 0..train.labels.len()).labels;
     let points = train.coordinates.iter().zip(&train.labels).zip(labels).flat_map(
@@ -58,6 +63,9 @@ pub fn measure(subject: &mut Subject<'_>, columns: u32, reach: f64) -> Result<Me
         values: BTreeMap::from([
             ("bayes_disagreement".to_owned(), disagreement),
             ("boundary_length".to_owned(), length),
+            ("regions".to_owned(), count(|_| true)),
+            ("regions_of_class_1".to_owned(), count(|region| region.class_1)),
+            ("specks".to_owned(), count(|region| region.points < SPECK)),
         ]),
         series: BTreeMap::from([
             ("grid".to_owned(), logits.iter().map(probability).collect()),
@@ -66,6 +74,52 @@ pub fn measure(subject: &mut Subject<'_>, columns: u32, reach: f64) -> Result<Me
             ("points".to_owned(), points.collect()),
         ]),
     })
+}
+
+/// Regions of fewer grid points are specks: smaller than a square of three by three points,
+/// which at 161 columns is a fourth of a class's standard deviation wide. They are regions as
+/// good as any, but a thin wedge that runs across the grid can end in a few of them, so they
+/// are counted apart too. What is smaller than the grid's step is not seen at all.
+const SPECK: usize = 9;
+
+/// A connected piece of the grid.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Region {
+    class_1: bool,
+    points: usize,
+}
+
+/// The regions of a grid of predictions (row-major), in the order of their first points: points
+/// are connected with the neighbours of the same class to the left, right, above and below.
+fn regions(predicted: &[bool], columns: usize) -> Vec<Region> {
+    let mut seen = vec![false; predicted.len()];
+    let mut regions = Vec::new();
+    for first in 0..predicted.len() {
+        if seen[first] {
+            continue;
+        }
+        let mut region = Region { class_1: predicted[first], points: 0 };
+        seen[first] = true;
+        let mut open = vec![first];
+        while let Some(point) = open.pop() {
+            region.points += 1;
+            let column = point % columns;
+            let neighbours = [
+                (column > 0).then(|| point - 1),
+                (column + 1 < columns).then_some(point + 1),
+                point.checked_sub(columns),
+                Some(point + columns).filter(|&below| below < predicted.len()),
+            ];
+            for neighbour in neighbours.into_iter().flatten() {
+                if !seen[neighbour] && predicted[neighbour] == region.class_1 {
+                    seen[neighbour] = true;
+                    open.push(neighbour);
+                }
+            }
+        }
+        regions.push(region);
+    }
+    regions
 }
 
 /// Length of the line where a field on a grid is zero: each square is cut into two
@@ -114,6 +168,39 @@ mod tests {
             .flat_map(|row| (0..101).map(move |column| (at(column), at(row))))
             .map(|(x, y)| f(x, y))
             .collect()
+    }
+
+    /// Regions of a field, as `(class 1, points)`.
+    fn pieces(f: impl Fn(f64, f64) -> f64) -> Vec<(bool, usize)> {
+        let predicted: Vec<bool> = field(f).into_iter().map(|value| value > 0.0).collect();
+        regions(&predicted, 101).iter().map(|region| (region.class_1, region.points)).collect()
+    }
+
+    #[test]
+    fn halves_are_two_regions_and_a_stripe_makes_three() {
+        assert_eq!(pieces(|x, _| x - 0.01), [(false, 51 * 101), (true, 50 * 101)]);
+        let stripe = pieces(|x, _| 0.25 - x.abs());
+        assert_eq!(stripe, [(false, 38 * 101), (true, 25 * 101), (false, 38 * 101)]);
+    }
+
+    #[test]
+    fn a_ring_parts_its_inside_from_its_outside() {
+        let ring = pieces(|x, y| 0.1 - (x.hypot(y) - 0.5).abs());
+        let classes: Vec<bool> = ring.iter().map(|region| region.0).collect();
+        assert_eq!(classes, [false, true, false]);
+        assert_eq!(ring.iter().map(|region| region.1).sum::<usize>(), 101 * 101);
+    }
+
+    #[test]
+    fn corners_do_not_connect_the_fields_of_a_checkerboard() {
+        // Four by four fields of 25 points each way, the last ones of 26.
+        let side = |v: f64| ((v + 1.0) * 50.0 + 0.5).floor().min(99.0) as i32 / 25;
+        let board = pieces(|x, y| if (side(x) + side(y)) % 2 == 0 { 1.0 } else { -1.0 });
+        assert_eq!(board.len(), 16);
+        assert_eq!(board.iter().filter(|region| region.0).count(), 8);
+        // The last point of a row and the first of the next are no neighbours.
+        assert_eq!(regions(&[false, false, true, true, false, false], 3).len(), 3);
+        assert_eq!(regions(&[true, false, false, true], 2).len(), 4);
     }
 
     #[test]

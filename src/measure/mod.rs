@@ -23,8 +23,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// Raised whenever the meaning of any measurement changes: all are then made again.
+/// Raised whenever the meaning of all measurements changes: all are then made again.
 const MEASURE_SEMANTICS: u32 = 2;
+/// The same of the decision boundary alone.
+const BOUNDARY_SEMANTICS: u32 = 3;
 
 /// What is measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,7 +158,11 @@ impl MeasureSpec {
     /// Name of the file that a measurement is kept in.
     pub fn id(&self) -> String {
         let text = serde_json::to_string(self).expect("plain fields are valid JSON");
-        hex(&Sha256::digest(format!("measure {MEASURE_SEMANTICS} {text}")))[..16].to_owned()
+        let semantics = match self {
+            MeasureSpec::Boundary { .. } => BOUNDARY_SEMANTICS,
+            _ => MEASURE_SEMANTICS,
+        };
+        hex(&Sha256::digest(format!("measure {semantics} {text}")))[..16].to_owned()
     }
 
     /// Measures.
