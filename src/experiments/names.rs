@@ -24,6 +24,7 @@ pub fn values(measure: &MeasureSpec) -> Vec<String> {
         MeasureSpec::Boundary { .. } => owned(&[
             "bayes_disagreement",
             "boundary_length",
+            "points_fitted",
             "regions",
             "regions_of_class_1",
             "specks",

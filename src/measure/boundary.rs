@@ -15,9 +15,14 @@ use std::collections::BTreeMap;
 /// prediction changes, in units of the coordinates (the Bayes rule's own is the window's
 /// height); `regions`, the number of connected pieces of the window in which one class is
 /// predicted, both classes together (the Bayes rule has two), and `regions_of_class_1`, those
-/// of class 1; `specks`, how many of the regions are smaller than [`SPECK`] grid points. Series: `grid` (probability of class 1, row-major, the lowest row first),
-/// `window` (x_min, x_max, y_min, y_max), `size` (columns, rows), and `points` (x, y, label
-/// trained on, true label for each training point).
+/// of class 1; `specks`, how many of the regions are smaller than [`SPECK`] grid points;
+/// `points_fitted`, the share in percent of the training points that are classified as trained
+/// on, without the noisy copies that augmentation joins them by (as images are evaluated
+/// without their augmentation).
+///
+/// Series: `grid` (probability of class 1, row-major, the lowest row first), `window` (x_min,
+/// x_max, y_min, y_max), `size` (columns, rows), and `points` (x, y, label trained on, true
+/// label for each training point).
 ///
 /// # Errors
 /// If the run is not of the toy, or the device fails.
@@ -52,6 +57,12 @@ pub fn measure(subject: &mut Subject<'_>, columns: u32, reach: f64) -> Result<Me
     let regions = regions(&predicted, columns);
     let count = |is_counted: fn(&&Region) -> bool| regions.iter().filter(is_counted).count() as f64;
 
+    // The points themselves come first, then their copies.
+    let originals = subject.source.batch(Split::TrainPlain, 0..2 * toy.points_per_class as usize);
+    let answers = subject.backend.logits(&originals.inputs)?;
+    let right = answers.iter().zip(&originals.labels).filter(|(l, y)| i64::from(**l > 0.0) == **y);
+    let fitted = 100.0 * right.count() as f64 / originals.labels.len() as f64;
+
     let labels = subject.source.batch(Split::TrainPlain, 0..train.labels.len()).labels;
     let points = train.coordinates.iter().zip(&train.labels).zip(labels).flat_map(
         |((&[x, y], &true_label), label)| {
@@ -63,6 +74,7 @@ pub fn measure(subject: &mut Subject<'_>, columns: u32, reach: f64) -> Result<Me
         values: BTreeMap::from([
             ("bayes_disagreement".to_owned(), disagreement),
             ("boundary_length".to_owned(), length),
+            ("points_fitted".to_owned(), fitted),
             ("regions".to_owned(), count(|_| true)),
             ("regions_of_class_1".to_owned(), count(|region| region.class_1)),
             ("specks".to_owned(), count(|region| region.points < SPECK)),
