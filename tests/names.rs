@@ -238,6 +238,9 @@ fn names_and_numbers_of_a_profile() {
                 "[levels.tiny]\nlr = [\"low\", \"low\"]\n[base.toy.train]",
                 &["'low'", "twice"],
             ),
+            ("[base.toy.train]", "[set.tinny.lr.low]\n[base.toy.train]", &["set", "tinny"]),
+            ("[base.toy.train]", "[set.tiny.rl.low]\n[base.toy.train]", &["set", "'rl'"]),
+            ("[base.toy.train]", "[set.tiny.lr.lo]\n[base.toy.train]", &["set", "'lo'"]),
             ("epochs = 20", "epcohs = 20", &["base.toy", "epcohs"]),
             ("inherits = \"smoke\"", "inherits = \"smok\"", &["inherits", "smok"]),
             ("inherits = \"smoke\"", "inherits = \"t\"", &["t -> t"]),
@@ -307,6 +310,10 @@ fn what_was_blessed_and_is_judged_no_longer_is_named() {
     files
         .write("tables/profiles/t.toml", &(PROFILE.to_owned() + "[levels.tiny]\nlr = [\"low\"]\n"));
     incomplete(&files, &["lr=high", "missing", "no longer"]);
+    // Another run stands in the level's place, which the reference does not know.
+    let set = "[set.tiny.lr.low]\n\"train.learning_rate\" = 0.02\n";
+    files.write("tables/profiles/t.toml", &(PROFILE.to_owned() + set));
+    incomplete(&files, &["lr=low", "missing"]);
     let other = PROFILE.replace("[\"tiny\"]", "[\"fig1_toy\"]");
     files.write("tables/profiles/t.toml", &other);
     incomplete(&files, &["claim T1", "lr=low", "no longer"]);

@@ -42,8 +42,13 @@ pub struct Profile {
     networks: toml::Table,
     /// Axes that this profile gives other levels than the experiment's file.
     axes: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// What this profile sets at single levels: by experiment, axis and level.
+    sets: Sets,
     path: PathBuf,
 }
+
+/// Dotted fields and their values, by experiment, axis and level.
+type Sets = BTreeMap<String, BTreeMap<String, BTreeMap<String, toml::Table>>>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +73,9 @@ struct ProfileFile {
     /// `[levels.<experiment>] axis = ["level", ...]`: keep only these levels.
     #[serde(default)]
     levels: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// `[set.<experiment>.<axis>.<level>] "train.epochs" = 3`: after what the level sets.
+    #[serde(default)]
+    set: Sets,
 }
 
 fn read(path: &Path) -> Result<String, ProfileError> {
@@ -132,6 +140,17 @@ impl ProfileFile {
             }
             check_levels(&Experiment::read(tables, name)?, axes)
                 .map_err(|e| problem(format!("[levels.{name}]: {e}")))?;
+        }
+        for (name, axes) in &self.set {
+            if !known.contains(name) {
+                return Err(unknown(name, "[set]"));
+            }
+            let experiment = Experiment::read(tables, name)?;
+            let levels = axes.iter().flat_map(|(axis, l)| l.keys().map(move |l| (axis, l)));
+            for (axis, level) in levels {
+                check::named_levels(&experiment, &BTreeMap::from([(axis.clone(), level.clone())]))
+                    .map_err(|e| problem(format!("[set.{name}.{axis}]: {e}")))?;
+            }
         }
         Ok(())
     }
@@ -267,6 +286,7 @@ impl Profile {
                 overrides: toml::Table::new(),
                 networks: toml::Table::new(),
                 axes: BTreeMap::new(),
+                sets: Sets::new(),
                 path: path.clone(),
             },
         };
@@ -284,6 +304,15 @@ impl Profile {
         overlay(&mut profile.networks, &file.networks);
         for (experiment, axes) in file.levels {
             profile.axes.entry(experiment).or_default().extend(axes);
+        }
+        for (experiment, axes) in file.set {
+            let sets = profile.sets.entry(experiment).or_default();
+            for (axis, levels) in axes {
+                let sets = sets.entry(axis).or_default();
+                for (level, changes) in levels {
+                    overlay(sets.entry(level).or_default(), &changes);
+                }
+            }
         }
         Ok(profile)
     }
@@ -326,6 +355,13 @@ impl Profile {
         for (name, wanted) in self.axes.get(id).into_iter().flatten() {
             let axes = experiment.axes.iter_mut().filter(|axis| &axis.name == name);
             axes.for_each(|axis| axis.levels.retain(|level| wanted.contains(&level.id)));
+        }
+        let sets = self.sets.get(id);
+        for axis in &mut experiment.axes {
+            for level in &mut axis.levels {
+                let own = sets.and_then(|axes| axes.get(&axis.name)?.get(&level.id));
+                level.set.extend(own.cloned().unwrap_or_default());
+            }
         }
         Ok(experiment)
     }
