@@ -53,7 +53,7 @@ pub fn values(measure: &MeasureSpec) -> Vec<String> {
 /// Names of the series of a measurement (`Measured::series`).
 pub fn series(measure: &MeasureSpec) -> &'static [&'static str] {
     match measure {
-        MeasureSpec::Boundary { .. } => &["grid", "window", "size", "points"],
+        MeasureSpec::Boundary { .. } => &["grid", "start", "window", "size", "points"],
         MeasureSpec::Attack { .. } => &["epsilon", "accuracy", "kept"],
         MeasureSpec::Coherence { .. } => &["epochs", "coherence"],
         MeasureSpec::LayerDistance => &["depth", "absolute", "relative"],

@@ -4,7 +4,8 @@
 use super::{Problem, Subject};
 use crate::data::toy::bayes_class;
 use crate::experiments::results::Measured;
-use crate::spec::DataSpec;
+use crate::models::state::{InitialWeights, State};
+use crate::spec::{DataSpec, Start};
 use crate::train::source::Split;
 use std::collections::BTreeMap;
 
@@ -20,9 +21,10 @@ use std::collections::BTreeMap;
 /// on, without the noisy copies that augmentation joins them by (as images are evaluated
 /// without their augmentation).
 ///
-/// Series: `grid` (probability of class 1, row-major, the lowest row first), `window` (x_min,
-/// x_max, y_min, y_max), `size` (columns, rows), and `points` (x, y, label trained on, true
-/// label for each training point).
+/// Series: `grid` (probability of class 1 to four decimals, row-major, the lowest row first),
+/// `start` (the same of the random weights that the run started from, if it did), `window`
+/// (x_min, x_max, y_min, y_max), `size` (columns, rows), and `points` (x, y, label trained on,
+/// true label for each training point).
 ///
 /// # Errors
 /// If the run is not of the toy, or the device fails.
@@ -69,7 +71,18 @@ pub fn measure(subject: &mut Subject<'_>, columns: u32, reach: f64) -> Result<Me
             [f64::from(x), f64::from(y), label as f64, f64::from(true_label)]
         },
     );
-    let probability = |logit: &f64| 1.0 / (1.0 + libm::exp(-logit));
+    let mut series = BTreeMap::from([
+        ("grid".to_owned(), probabilities(&logits)),
+        ("window".to_owned(), window.to_vec()),
+        ("size".to_owned(), vec![columns as f64, rows as f64]),
+        ("points".to_owned(), points.collect()),
+    ]);
+    if let Start::Random { scale } = subject.spec.start {
+        let weights = InitialWeights { seed: subject.source.seed(), scale };
+        subject.backend.set_state(&State::random(subject.graph, weights));
+        let logits = subject.backend.logits(&inputs)?.into_iter().map(f64::from);
+        series.insert("start".to_owned(), probabilities(&logits.collect::<Vec<_>>()));
+    }
     Ok(Measured {
         values: BTreeMap::from([
             ("bayes_disagreement".to_owned(), disagreement),
@@ -79,13 +92,14 @@ pub fn measure(subject: &mut Subject<'_>, columns: u32, reach: f64) -> Result<Me
             ("regions_of_class_1".to_owned(), count(|region| region.class_1)),
             ("specks".to_owned(), count(|region| region.points < SPECK)),
         ]),
-        series: BTreeMap::from([
-            ("grid".to_owned(), logits.iter().map(probability).collect()),
-            ("window".to_owned(), window.to_vec()),
-            ("size".to_owned(), vec![columns as f64, rows as f64]),
-            ("points".to_owned(), points.collect()),
-        ]),
+        series,
     })
+}
+
+/// Probabilities of class 1 as a picture shows them: four decimals take a third of the disk.
+fn probabilities(logits: &[f64]) -> Vec<f64> {
+    let decimals = |p: f64| (p * 1e4).round() / 1e4;
+    logits.iter().map(|logit| decimals(1.0 / (1.0 + libm::exp(-logit)))).collect()
 }
 
 /// Regions of fewer grid points are specks: smaller than a square of three by three points,

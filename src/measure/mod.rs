@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 /// Raised whenever the meaning of all measurements changes: all are then made again.
 const MEASURE_SEMANTICS: u32 = 2;
 /// The same of the decision boundary alone.
-const BOUNDARY_SEMANTICS: u32 = 3;
+const BOUNDARY_SEMANTICS: u32 = 4;
 
 /// What is measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
