@@ -3,8 +3,9 @@
 //! the same libtorch, LD_LIBRARY_PATH names it.
 //!
 //! Embeds the commit that the program is built from, so that a run records the program's own
-//! commit wherever the program is called. BGM_COMMIT and BGM_COMMIT_DATE give it where there is
-//! no git: in an archive of the sources, say.
+//! commit wherever the program is called, and the commit of docs/protocol.md for references.
+//! BGM_COMMIT, BGM_COMMIT_DATE and BGM_PROTOCOL_COMMIT give them where there is no git: in an
+//! archive of the sources, say.
 
 fn main() {
     // The sources too: whether they differ from the commit is part of what is embedded.
@@ -33,6 +34,12 @@ mod commit {
             given("BGM_COMMIT_DATE").or_else(|| git(&["show", "-s", "--format=%cs", "HEAD"]));
         println!("cargo:rustc-env=BGM_COMMIT={commit}");
         println!("cargo:rustc-env=BGM_COMMIT_DATE={}", date.unwrap_or_default());
+        println!("cargo:rerun-if-env-changed=BGM_PROTOCOL_COMMIT");
+        if std::path::Path::new(PROTOCOL).exists() {
+            println!("cargo:rerun-if-changed={PROTOCOL}");
+        }
+        let protocol = given("BGM_PROTOCOL_COMMIT").or_else(protocol).unwrap_or_default();
+        println!("cargo:rustc-env=BGM_PROTOCOL_COMMIT={protocol}");
     }
 
     /// The commit checked out, with `+` if what the program is made of differs from it.
@@ -42,6 +49,17 @@ mod commit {
         let status = ["status", "--porcelain", "--untracked-files=no", "--"];
         let changes = git(&[&status[..], &sources[..]].concat())?;
         Some(if changes.is_empty() { head } else { format!("{head}+") })
+    }
+
+    /// What was declared before the confirmatory runs.
+    const PROTOCOL: &str = "docs/protocol.md";
+
+    /// The last commit that touched the protocol, with `+` if it was changed since.
+    fn protocol() -> Option<String> {
+        let commit = git(&["log", "-1", "--format=%H", "--", PROTOCOL])?;
+        let changes = git(&["status", "--porcelain", "--", PROTOCOL])?;
+        let mark = if changes.is_empty() { "" } else { "+" };
+        (!commit.is_empty()).then(|| format!("{commit}{mark}"))
     }
 
     fn git(arguments: &[&str]) -> Option<String> {

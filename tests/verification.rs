@@ -123,6 +123,7 @@ fn blessed(results: &[ExperimentResult]) -> Reference {
         date: "2026-01-01".to_owned(),
         commit: "none".to_owned(),
         platform: platform("A"),
+        protocol: None,
     };
     bless::make(results, &claims(), provenance, None).unwrap()
 }
@@ -402,6 +403,7 @@ fn too_few_seeds_cannot_be_blessed() {
         date: String::new(),
         commit: String::new(),
         platform: platform("A"),
+        protocol: None,
     };
     let error = bless::make(&results, &claims(), provenance, None).unwrap_err();
     assert!(error.to_string().contains("at least 3"), "{error}");
@@ -554,6 +556,29 @@ fn a_premise_is_asked_of_every_compared_cell_and_its_values_are_told() {
     assert_eq!(unmet.verdict, Verdict::Inconclusive);
     assert!(unmet.reason.contains("100.00") && unmet.reason.contains("100.5"), "{}", unmet.reason);
     assert!(unmet.premises.iter().all(|p| !p.holds));
+}
+
+#[test]
+fn every_cell_says_whether_it_is_a_minimum_and_under_how_much_decay() {
+    let results = results(&MadeUp::new(PAPER, 0.5), 8);
+    let verification = verify(&results, None, "A", false);
+    assert_eq!(verification.cells.len(), 4);
+    for cell in &verification.cells {
+        let fit = cell.train_accuracy.unwrap();
+        assert!(fit.fits && fit.n == 8 && fit.mean == 100.0 && fit.lowest == 100.0, "{cell:?}");
+        let decay = cell.decay.unwrap();
+        if cell.cell.contains("vanilla") {
+            assert_eq!((decay.sum, decay.over_momentum, decay.of_paper), (0.0, 0.0, None));
+        } else {
+            assert!((decay.over_momentum / decay.sum - 10.0).abs() < 1e-9, "{cell:?}");
+            let of_paper = decay.over_momentum / 31.4755;
+            assert!((decay.of_paper.unwrap() / of_paper - 1.0).abs() < 1e-6, "{cell:?}");
+        }
+    }
+    let text = serde_json::to_value(&verification).unwrap();
+    assert_eq!(text["cells"][0]["train_accuracy"]["lowest"], 100.0);
+    let premises = verification.claims.iter().flat_map(|claim| &claim.premises);
+    assert!(premises.clone().count() > 0 && { premises }.all(|p| p.decay.is_some()));
 }
 
 #[test]

@@ -98,6 +98,9 @@ pub enum Command {
     Report(Report),
     /// Write expected/<profile>.toml from the store, showing the difference first.
     Bless(Bless),
+    /// Hashes of all claims and of all profiles' runs, for docs/protocol.md: `bgm verify` names
+    /// whatever was changed after them.
+    Protocol,
     /// Compare two stores, or two commits, run by run and mean by mean.
     Diff(Diff),
     /// Data sets: list, check, subset.

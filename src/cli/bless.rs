@@ -2,7 +2,7 @@
 
 use super::args::{Bless, Global};
 use super::session::Session;
-use super::{Failure, device};
+use super::{Failure, device, protocol};
 use crate::backend::Platform;
 use crate::data::Catalog;
 use crate::experiments::{Plan, Profile};
@@ -58,7 +58,8 @@ fn from_store(
     let platform = device::first(global)?.platform();
     let commit = made_by(&session, &platform)?;
     let (profile, date) = (global.profile.clone(), today());
-    let provenance = Provenance { profile, reason, date, commit, platform };
+    let protocol = protocol::stamp(global)?;
+    let provenance = Provenance { profile, reason, date, commit, platform, protocol };
     blessing::make(&results, claims, provenance, old)
         .map_err(|e| Failure::Incomplete(e.to_string()))
 }

@@ -11,6 +11,7 @@ mod diff;
 mod doctor;
 mod plan;
 mod progress;
+mod protocol;
 mod report;
 mod reproduce;
 mod run;
@@ -27,6 +28,7 @@ use crate::store::StoreError;
 use crate::store::merge::MergeError;
 use crate::train::TrainError;
 use crate::verify::exit;
+use crate::verify::protocol::ProtocolError;
 use crate::verify::reference::ReferenceError;
 use args::{Arguments, Command};
 use clap::Parser;
@@ -48,6 +50,8 @@ enum Failure {
     Run(#[from] RunError),
     #[error(transparent)]
     Reference(#[from] ReferenceError),
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]
@@ -88,6 +92,10 @@ impl Failure {
             Failure::Run(RunError::Measure(_)) => exit::USAGE,
             Failure::Incomplete(_) => exit::INCOMPLETE,
             Failure::Reference(ReferenceError::Format { .. }) => exit::USAGE,
+            Failure::Protocol(ProtocolError::Claims(ReferenceError::Io { .. })) => {
+                exit::ENVIRONMENT
+            }
+            Failure::Protocol(_) => exit::USAGE,
             Failure::Run(_)
             | Failure::Store(_)
             | Failure::Merge(_)
@@ -130,6 +138,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Verify(options) => verify::verify(global, options),
         Command::Report(options) => report::report(global, options),
         Command::Bless(options) => bless::bless(global, options),
+        Command::Protocol => protocol::print(global),
         Command::Diff(options) => diff::diff(global, options),
         Command::Data(options) => data::data(global, options),
         Command::Store(options) => store::store(global, options),

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::args::Global;
-use super::device;
+use super::{device, protocol};
 use crate::backend::Platform;
 use crate::data::Catalog;
 use crate::experiments::aggregate::{RunRecord, Runs, aggregate};
@@ -99,7 +99,7 @@ pub fn verification(
     let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
     let blessed = Reference::of_profile(&global.expected, &global.profile)?;
     let platform = device::first(global)?.platform();
-    let verification = crate::verify::verify(&Case {
+    let mut verification = crate::verify::verify(&Case {
         profile: &global.profile,
         results,
         claims: &claims,
@@ -108,6 +108,7 @@ pub fn verification(
         only: &global.only,
         strict,
     });
+    verification.protocol = protocol::outcome(global, blessed.as_ref())?;
     Ok((verification, platform))
 }
 

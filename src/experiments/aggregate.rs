@@ -1,6 +1,7 @@
 //! From stored runs to results: nothing is trained here.
 
 use super::Plan;
+use super::declare::ContrastPlaces;
 use super::results::{CellResult, ExperimentResult, Measured, RunResult, SeedResult};
 use crate::spec::{Key, RunSpec};
 use std::collections::BTreeMap;
@@ -73,21 +74,15 @@ pub fn aggregate(plan: &Plan, runs: &dyn Runs) -> Vec<ExperimentResult> {
 
 /// Fills in the metrics `gap.<metric>` of an experiment with a contrast.
 fn with_gaps(mut result: ExperimentResult) -> ExperimentResult {
-    let Some(contrast) = result.experiment.contrast.clone() else { return result };
-    let axes = &result.experiment.axes;
-    let Some(place) = axes.iter().position(|axis| axis.name == contrast.axis) else {
-        return result;
-    };
-    let level = |id: &str| axes[place].levels.iter().position(|level| level.id == id);
-    let (Some(of), Some(minus)) = (level(&contrast.of), level(&contrast.minus)) else {
+    let Some(ContrastPlaces { axis, of, minus }) = result.experiment.contrast_places() else {
         return result;
     };
     for index in 0..result.cells.len() {
-        if result.cells[index].levels[place] != minus {
+        if result.cells[index].levels[axis] != minus {
             continue;
         }
         let mut sibling = result.cells[index].levels.clone();
-        sibling[place] = of;
+        sibling[axis] = of;
         let Some(sibling) = result.cells.iter().find(|cell| cell.levels == sibling) else {
             continue;
         };

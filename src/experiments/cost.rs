@@ -181,6 +181,15 @@ fn copied_examples(spec: &RunSpec) -> f64 {
         * train.noise_copies.as_ref().map_or(1.0, |n| f64::from(n.copies + 1))
 }
 
+/// Training examples of a run, copies included; `None` of a data set of unknown size.
+pub(super) fn known_examples(spec: &RunSpec) -> Option<f64> {
+    let is_known = match &spec.data {
+        DataSpec::Toy(_) => true,
+        DataSpec::Images(images) => images.train != 0 || counts(images).is_some(),
+    };
+    is_known.then(|| copied_examples(spec))
+}
+
 /// Training images or points of a data set, before Algorithm 1 or noise copies.
 pub fn training_examples(data: &DataSpec) -> f64 {
     match data {
@@ -204,11 +213,15 @@ fn test_examples(data: &DataSpec) -> f64 {
 
 /// All training images of a data set (side 0), or all of its test images (side 1).
 fn whole(images: &ImageDataSpec, side: usize) -> f64 {
-    let info = DATASETS.iter().find(|info| info.name == images.dataset);
-    match info.and_then(|info| info.counts) {
+    match counts(images) {
         Some(counts) => counts[side] as f64,
         // Madry et al.'s nine super-classes.
         None if images.dataset == "restricted-imagenet" => [257_000.0, 10_150.0][side],
         None => [50_000.0, 10_000.0][side],
     }
+}
+
+/// Published numbers of training and test images of a data set.
+fn counts(images: &ImageDataSpec) -> Option<[u64; 2]> {
+    DATASETS.iter().find(|info| info.name == images.dataset)?.counts
 }

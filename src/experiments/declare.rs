@@ -108,7 +108,22 @@ pub struct Contrast {
     pub minus: String,
 }
 
+/// Where a contrast stands in a grid: places of its axis and of its two levels.
+pub struct ContrastPlaces {
+    pub axis: usize,
+    pub of: usize,
+    pub minus: usize,
+}
+
 impl Experiment {
+    /// Where the contrast stands; `None` without one, or where a profile left out a level.
+    pub fn contrast_places(&self) -> Option<ContrastPlaces> {
+        let contrast = self.contrast.as_ref()?;
+        let axis = self.axes.iter().position(|axis| axis.name == contrast.axis)?;
+        let level = |id: &str| self.axes[axis].levels.iter().position(|level| level.id == id);
+        Some(ContrastPlaces { axis, of: level(&contrast.of)?, minus: level(&contrast.minus)? })
+    }
+
     /// Whether a metric means something at a level of an axis: a gap stands only at the level
     /// that is subtracted.
     pub fn applies(&self, metric: &Metric, axis: usize, level: usize) -> bool {
@@ -228,6 +243,9 @@ pub struct Published {
     pub cell: BTreeMap<String, String>,
     pub metric: String,
     pub value: f64,
+    /// Whether more than the value was published: "at least".
+    #[serde(default)]
+    pub at_least: bool,
     /// Where it stands, down to the table and row.
     pub source: String,
 }

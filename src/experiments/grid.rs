@@ -53,7 +53,7 @@ pub enum PlanError {
 }
 
 /// All combinations of one level an axis, the last axis fastest.
-fn combinations(experiment: &Experiment) -> Vec<Vec<usize>> {
+pub(super) fn combinations(experiment: &Experiment) -> Vec<Vec<usize>> {
     experiment.axes.iter().fold(vec![Vec::new()], |rows, axis| {
         let extended = |row: Vec<usize>| {
             (0..axis.levels.len()).map(move |level| [row.as_slice(), &[level]].concat())

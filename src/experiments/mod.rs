@@ -5,6 +5,8 @@ pub mod aggregate;
 mod check;
 pub mod cost;
 mod declare;
+pub mod dose;
+pub mod fingerprint;
 pub mod graph;
 mod grid;
 mod measured;

@@ -3,9 +3,11 @@
 
 pub use super::measured::Measured;
 
-use super::Experiment;
+use super::dose::Dose;
+use super::{Experiment, cost};
 use crate::spec::{Key, RunSpec};
 use crate::train::metrics::{Metrics, Status};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -54,6 +56,32 @@ pub struct SeedResult {
     pub measured: BTreeMap<String, Measured>,
 }
 
+impl SeedResult {
+    /// Training accuracy at the end, in percent: of the toy, where it was measured, that of its
+    /// points without the noisy copies of its augmentation.
+    fn fitted(&self) -> Option<f64> {
+        let on_points = self.measured.values().find_map(|m| m.values.get("points_fitted"));
+        let on_all = || Some(self.run.as_ref()?.metrics.last()?.train_accuracy);
+        on_points.copied().or_else(on_all)
+    }
+}
+
+/// A cell that fits its training data has at least this training accuracy in the mean, in
+/// percent: a claim about minima is a claim about such cells.
+pub const FIT_MEAN: f64 = 99.9;
+/// And at least this at every seed, but for one example.
+pub const FIT_LOWEST: f64 = 99.5;
+
+/// Training accuracy of a cell over its seeds, in percent, on the images as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Fit {
+    pub mean: f64,
+    pub lowest: f64,
+    pub n: usize,
+    /// Whether the cell's runs are minima at all.
+    pub fits: bool,
+}
+
 /// One cell of an experiment's grid over all its seeds.
 #[derive(Clone, Debug)]
 pub struct CellResult {
@@ -73,6 +101,32 @@ impl CellResult {
     /// The values of [`CellResult::samples`].
     pub fn values(&self, metric: &str) -> Vec<f64> {
         self.samples(metric).into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// How well the cell fits its training data; `None` without a run.
+    pub fn fit(&self) -> Option<Fit> {
+        let values: Vec<f64> = self.seeds.iter().filter_map(SeedResult::fitted).collect();
+        let lowest = values.iter().copied().min_by(f64::total_cmp)?;
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let spec = &self.seeds.iter().find_map(|seed| seed.run.as_ref())?.spec;
+        let all_but_one = 100.0 - 100.0 / cost::training_examples(&spec.data);
+        let fits = mean >= FIT_MEAN && lowest >= FIT_LOWEST.min(all_but_one);
+        Some(Fit { mean, lowest, n: values.len(), fits })
+    }
+
+    /// The weight decay that the cell's runs were given, in the mean over the seeds.
+    pub fn dose(&self) -> Option<Dose> {
+        let runs = self.seeds.iter().filter_map(|seed| seed.run.as_ref());
+        let doses: Option<Vec<Dose>> =
+            runs.map(|run| Dose::of(&run.spec, run.metrics.epochs)).collect();
+        let doses = doses.filter(|doses| !doses.is_empty())?;
+        let mean =
+            |pick: fn(&Dose) -> f64| doses.iter().map(pick).sum::<f64>() / doses.len() as f64;
+        Some(Dose {
+            sum: mean(|dose| dose.sum),
+            over_momentum: mean(|dose| dose.over_momentum),
+            of_paper: doses[0].of_paper.map(|_| mean(|dose| dose.of_paper.unwrap_or(0.0))),
+        })
     }
 
     /// Whether no verdict may rest on the run of a seed.

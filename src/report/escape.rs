@@ -69,6 +69,7 @@ pub fn latex(text: &str) -> String {
             '₁' => out.push_str("\\textsubscript{1}"),
             '₂' => out.push_str("\\textsubscript{2}"),
             '†' => out.push_str("\\textdagger{}"),
+            '‡' => out.push_str("\\textdaggerdbl{}"),
             '–' => out.push_str("--"),
             '—' => out.push_str("---"),
             '’' => out.push('\''),

@@ -23,6 +23,8 @@ struct Page<'a> {
     verdict_counts: Vec<(usize, &'static str, &'static str)>,
     claims: Vec<ClaimView<'a>>,
     forest: Option<String>,
+    /// How claims and sizes stand to what was declared before the runs.
+    protocol: Option<&'a str>,
     counts: String,
     departures: Vec<RegressionView<'a>>,
     regression: Vec<RegressionView<'a>>,
@@ -97,6 +99,7 @@ pub(super) fn page(
         verdict_counts: claims::verdict_counts(&verification.claims),
         claims: verification.claims.iter().map(|c| ClaimView::new(c, context)).collect(),
         forest: forest.map(|svg| inline(&svg)),
+        protocol: verification.protocol.as_ref().map(|p| p.sentence.as_str()),
         counts: counts(verification),
         departures: departures.into_iter().map(view).collect(),
         regression: all.map(view).collect(),

@@ -1,6 +1,6 @@
 //! The numbers of an experiment and where they stand in its table, before any format.
 
-use crate::experiments::results::{CellResult, ExperimentResult};
+use crate::experiments::results::{CellResult, ExperimentResult, Fit};
 use crate::experiments::{Axis, Experiment, Metric, Published};
 use crate::verify::outcome::{ClaimPart, RegressionOutcome, Verdict, Verification};
 use crate::verify::stats;
@@ -18,6 +18,8 @@ pub struct Number<'a> {
     pub samples: Vec<(u64, f64)>,
     /// Why no verdict may rest on the cell, one sentence a run.
     pub poison: Vec<String>,
+    /// Training accuracy of the cell, or of the other cell of a gap, if it is no minimum.
+    pub unfit: Option<Fit>,
     pub published: Option<&'a Published>,
     /// The comparison with the blessed values, if they have this number.
     pub regression: Option<&'a RegressionOutcome>,
@@ -68,6 +70,19 @@ impl Number<'_> {
         }
     }
 
+    /// Marks of what keeps a verdict from resting on the number, with what they mean below the
+    /// table or above the figure.
+    pub fn marks(&self) -> String {
+        let dagger = if self.poison.is_empty() { "" } else { "†" };
+        let double = if self.unfit.is_none() { "" } else { "‡" };
+        format!("{dagger}{double}")
+    }
+
+    /// Whether the cell is a minimum; `None` without a run.
+    pub fn fits(&self) -> Option<bool> {
+        self.cell.fit().map(|_| self.unfit.is_none())
+    }
+
     /// `missing 1 of 3`, if so.
     pub fn gap(&self) -> Option<String> {
         let (missing, planned) = (self.missing(), self.cell.seeds.len());
@@ -82,7 +97,8 @@ impl Number<'_> {
 
     /// As it was published, not rounded.
     pub fn published_text(&self) -> String {
-        self.published.map(|p| p.value.to_string()).unwrap_or_default()
+        let at_least = |p: &Published| if p.at_least { "at least " } else { "" };
+        self.published.map(|p| format!("{}{}", at_least(p), p.value)).unwrap_or_default()
     }
 
     pub fn expected_text(&self) -> String {
@@ -141,6 +157,7 @@ impl<'a> Numbers<'a> {
                     cell_place,
                     samples: cell.samples(&metric.name),
                     poison: cell.poison(),
+                    unfit: unfit(result, cell, metric),
                     published: published(experiment, cell, metric),
                     regression,
                 });
@@ -185,12 +202,34 @@ impl<'a> Numbers<'a> {
                 notes.push(note);
             }
         }
+        for cell in self.result.cells.iter().filter(|cell| cell.poison().is_empty()) {
+            if let Some(Fit { mean, lowest, .. }) = cell.fit().filter(|fit| !fit.fits) {
+                notes.push(format!(
+                    "‡ {} does not fit its training data: training accuracy {mean:.2} in the mean, \
+                     {lowest:.2} at the lowest seed",
+                    self.result.cell_label(cell)
+                ));
+            }
+        }
         for number in self.iter() {
             let source = number.published.map(|p| format!("Published: {}", p.source));
             notes.extend(source.filter(|note| !notes.contains(note)));
         }
         notes
     }
+}
+
+/// The fit of a cell that does not fit its training data, or of the other one of a gap.
+fn unfit(result: &ExperimentResult, cell: &CellResult, metric: &Metric) -> Option<Fit> {
+    let own = |cell: &CellResult| cell.fit().filter(|fit| !fit.fits);
+    let other = || {
+        let places = result.experiment.contrast_places();
+        let places = places.filter(|_| metric.name.starts_with("gap."))?;
+        let mut levels = cell.levels.clone();
+        levels[places.axis] = places.of;
+        own(result.cells.iter().find(|other| other.levels == levels)?)
+    };
+    own(cell).or_else(other)
 }
 
 fn published<'a>(

@@ -1,8 +1,9 @@
 //! The verdicts in short: on a terminal, and as Markdown for the README.
 
 use super::tables::markdown_table;
+use super::words::DECAY;
 use super::{ReportContext, words};
-use crate::verify::outcome::{RegressionStatus, Verdict, Verification};
+use crate::verify::outcome::{ClaimOutcome, Premise, RegressionStatus, Verdict, Verification};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
@@ -11,14 +12,7 @@ const WIDTH: u16 = 100;
 
 /// Verdicts and the counts of compared numbers, for a terminal; `color` switches escape codes.
 pub fn terminal_summary(context: &ReportContext<'_>, color: bool) -> String {
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
-    if color {
-        table.enforce_styling();
-    } else {
-        table.force_no_tty();
-    }
+    let mut table = table(color);
     table.set_header(["", "verdict", "effect [95% interval]", "must be", "n", "claim"]);
     for claim in &context.verification.claims {
         let colour = match claim.verdict {
@@ -55,12 +49,65 @@ pub fn terminal_summary(context: &ReportContext<'_>, color: bool) -> String {
     if !context.verification.claims.is_empty() {
         text += &format!("{table}\n");
     }
+    text += &premises(&context.verification.claims, color);
     text += &format!("Compared with the blessed values: {}.\n", counts(context.verification));
+    if let Some(protocol) = &context.verification.protocol {
+        text += &format!("{}.\n", protocol.sentence);
+    }
     for sentence in &context.verification.lacking {
         text += &format!("Lacking: {sentence}.\n");
     }
     let exit = context.verification.exit;
     text + &format!("Profile {}: {} (exit code {exit}).\n", context.profile, words::exit(exit))
+}
+
+fn table(color: bool) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    if color {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table
+}
+
+/// The premises of all claims, each once, with the claims that rest on them and the weight
+/// decay of the cell.
+fn premises(claims: &[ClaimOutcome], color: bool) -> String {
+    let mut rows: Vec<(&str, &Premise, Vec<&str>)> = Vec::new();
+    for claim in claims {
+        for premise in &claim.premises {
+            let is_same = |(experiment, other, _): &&mut (&str, &Premise, Vec<&str>)| {
+                *experiment == claim.experiment && *other == premise
+            };
+            match rows.iter_mut().find(is_same) {
+                Some((.., ids)) => ids.push(&claim.id),
+                None => rows.push((&claim.experiment, premise, vec![&claim.id])),
+            }
+        }
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut table = table(color);
+    table.set_header(["premise of", "cell", "metric", "mean", "lowest", "holds", DECAY]);
+    for (experiment, premise, ids) in rows {
+        let number = |value: Option<f64>| value.map(|v| format!("{v:.2}")).unwrap_or_default();
+        let (holds, colour) =
+            if premise.holds { ("yes", Color::Green) } else { ("no", Color::Yellow) };
+        table.add_row([
+            Cell::new(ids.join(", ")).add_attribute(Attribute::Bold),
+            Cell::new(format!("{experiment}: {}", premise.cell)),
+            Cell::new(&premise.metric),
+            Cell::new(number(premise.mean)),
+            Cell::new(number(premise.lowest)),
+            Cell::new(holds).fg(colour),
+            Cell::new(words::decay(premise.decay)),
+        ]);
+    }
+    format!("{table}\n")
 }
 
 /// `40 exact, 2 outside`, leaving out what did not happen.

@@ -5,6 +5,7 @@
 
 use super::escape;
 use super::layout::{Number, Numbers, Pivot, metric_label, reading};
+use crate::experiments::results::{CellResult, Fit};
 
 const LONG_TAIL: [&str; 6] = ["Published", "Expected", "This run", "95% interval", "n", "Check"];
 
@@ -19,10 +20,7 @@ pub fn wide_cell(number: &Number<'_>) -> String {
 
 /// This run's value with its caveats.
 pub fn measured(number: &Number<'_>) -> String {
-    let mut text = number.text();
-    if !number.poison.is_empty() {
-        text.push('†');
-    }
+    let mut text = number.text() + &number.marks();
     if let Some(gap) = number.gap() {
         let separator = if text.is_empty() { "" } else { ", " };
         text = format!("{text}{separator}{gap}");
@@ -76,7 +74,38 @@ pub fn markdown(numbers: &Numbers<'_>) -> String {
     for note in numbers.footnotes() {
         text += &format!("\n{}\n", escape::markdown(&note));
     }
-    text
+    text += "\n## Fit and weight decay\n\n";
+    let left = experiment.axes.len();
+    text + &markdown_table(&fit_headings(numbers), fit_rows(numbers), left)
+}
+
+/// Headings of the table of what each cell is: the axes, its fit, its weight decay.
+pub fn fit_headings(numbers: &Numbers<'_>) -> Vec<String> {
+    let axes = numbers.experiment().axes.iter().map(|axis| axis.label.clone());
+    let tail = ["Training accuracy (%)", "Lowest seed", "Fits", super::words::DECAY];
+    axes.chain(tail.map(str::to_owned)).collect()
+}
+
+/// One row a cell, in the order of [`fit_headings`].
+pub fn fit_rows(numbers: &Numbers<'_>) -> Vec<Vec<String>> {
+    let experiment = numbers.experiment();
+    let row = |cell: &CellResult| {
+        let axes = experiment.axes.iter().zip(&cell.levels);
+        let levels = axes.map(|(axis, &level)| axis.levels[level].label.clone());
+        let fit = cell.fit();
+        let number = |pick: fn(&Fit) -> f64| {
+            let value = fit.map(|fit| pick(&fit)).filter(|value| value.is_finite());
+            value.map(|value| format!("{value:.2}"))
+        };
+        let tail = [
+            number(|fit| fit.mean).unwrap_or_default(),
+            number(|fit| fit.lowest).unwrap_or_default(),
+            fit.map(|fit| if fit.fits { "yes" } else { "no" }).unwrap_or_default().to_owned(),
+            super::words::decay(cell.dose()),
+        ];
+        levels.chain(tail).collect()
+    };
+    numbers.result.cells.iter().map(row).collect()
 }
 
 /// A Markdown table whose first `left` columns are text and the others numbers.
@@ -176,6 +205,7 @@ pub fn csv(numbers: &Numbers<'_>) -> String {
         "seeds_missing",
         "check",
         "poisoned",
+        "fits",
         "values",
     ];
     let axes = experiment.axes.iter().map(|axis| axis.name.clone());
@@ -201,6 +231,7 @@ pub fn csv(numbers: &Numbers<'_>) -> String {
             number.missing().to_string(),
             number.regression.map(|r| super::words::status(r.status).into()).unwrap_or_default(),
             number.poison.join("; "),
+            number.fits().map(|fits| fits.to_string()).unwrap_or_default(),
             samples.join(";"),
         ];
         rows.push([experiment.id.clone()].into_iter().chain(levels).chain(tail).collect());

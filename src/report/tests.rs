@@ -64,7 +64,8 @@ fn run(place: usize, status: Status, accuracies: &[f64]) -> Arc<RunResult> {
         epoch: epoch as u32,
         learning_rate: 0.1,
         train_loss: 1.0,
-        train_accuracy: accuracy,
+        // The first two of the runs fit what they were trained on.
+        train_accuracy: if place <= 2 { 100.0 } else { accuracy },
         test_loss: 1.0,
         test_accuracy: accuracy,
         distance: 1.0,
@@ -142,7 +143,9 @@ fn verification() -> Verification {
         exit: 1,
         claims: vec![claim],
         regression: vec![regression],
+        cells: Vec::new(),
         lacking: Vec::new(),
+        protocol: None,
     }
 }
 
@@ -161,8 +164,8 @@ fn the_tables_stand_as_they_are() {
 
     | Initialization | Rate = 0.1 | Rate = 1 |
     |---|---:|---:|
-    | Random | 81.0 ± 1.4 (2); published 80.25 | 70.0 (1), missing 1 of 2 |
-    | Adversarial | missing 2 of 2 | not finite† |
+    | Random | 81.0 ± 1.4 (2); published 80.25 | 70.0 (1)‡, missing 1 of 2 |
+    | Adversarial | missing 2 of 2 | not finite†‡ |
 
     Test accuracy (%): mean ± sample standard deviation (number of seeds).
 
@@ -171,20 +174,31 @@ fn the_tables_stand_as_they_are() {
     | Initialization | Rate | Metric | Published | Expected | This run | 95% interval | n | Check |
     |---|---|---|---:|---:|---:|---:|---:|---:|
     | Random | 0.1 | Test accuracy (%) | 80.25 | 81.5 | 81.0 ± 1.4 (2) | 68.3 to 93.7 | 2 | within |
-    | Random | 1 | Test accuracy (%) |  |  | 70.0 (1), missing 1 of 2 |  | 1 |  |
+    | Random | 1 | Test accuracy (%) |  |  | 70.0 (1)‡, missing 1 of 2 |  | 1 |  |
     | Adversarial | 0.1 | Test accuracy (%) |  |  | missing 2 of 2 |  | 0 |  |
-    | Adversarial | 1 | Test accuracy (%) |  |  | not finite† |  | 1 |  |
+    | Adversarial | 1 | Test accuracy (%) |  |  | not finite†‡ |  | 1 |  |
 
     † Adversarial, 1: run 777777777777 (seed 0) diverged
 
+    ‡ Random, 1 does not fit its training data: training accuracy 70.00 in the mean, 70.00 at the lowest seed
+
     Published: made up, row 1
+
+    ## Fit and weight decay
+
+    | Initialization | Rate | Training accuracy (%) | Lowest seed | Fits | Sum of rate × weight decay |
+    |---|---|---:|---:|---:|---:|
+    | Random | 0.1 | 100.00 | 100.00 | yes | none |
+    | Random | 1 | 70.00 | 70.00 | no | none |
+    | Adversarial | 0.1 |  |  |  | – |
+    | Adversarial | 1 |  |  | no | none |
     "#);
     insta::assert_snapshot!(tables::csv(&numbers), @r#"
-    experiment,init,rate,metric,unit,published,published_source,expected,mean,sd,n,ci95_low,ci95_high,seeds_missing,check,poisoned,values
-    tiny,random,low,test_accuracy,%,80.25,"made up, row 1",81.5,81,1.4142135623730951,2,68.2937952638253,93.7062047361747,0,within,,0:80;1:82
-    tiny,random,high,test_accuracy,%,,,,70,,1,,,1,,,0:70
-    tiny,adversarial,low,test_accuracy,%,,,,,,0,,,2,,,
-    tiny,adversarial,high,test_accuracy,%,,,,,,1,,,0,,run 777777777777 (seed 0) diverged,0:NaN
+    experiment,init,rate,metric,unit,published,published_source,expected,mean,sd,n,ci95_low,ci95_high,seeds_missing,check,poisoned,fits,values
+    tiny,random,low,test_accuracy,%,80.25,"made up, row 1",81.5,81,1.4142135623730951,2,68.2937952638253,93.7062047361747,0,within,,true,0:80;1:82
+    tiny,random,high,test_accuracy,%,,,,70,,1,,,1,,,false,0:70
+    tiny,adversarial,low,test_accuracy,%,,,,,,0,,,2,,,,
+    tiny,adversarial,high,test_accuracy,%,,,,,,1,,,0,,run 777777777777 (seed 0) diverged,false,0:NaN
     "#);
     insta::assert_snapshot!(tables::latex(&numbers), @r#"
     % \usepackage{booktabs,longtable}
@@ -196,11 +210,12 @@ fn the_tables_stand_as_they_are() {
     \toprule
     Initialization & \shortstack{Rate = 0.1} & \shortstack{Rate = 1} \\
     \midrule
-    Random & 81.0 $\pm$ 1.4 (2); published 80.25 & 70.0 (1), missing 1 of 2 \\
-    Adversarial & missing 2 of 2 & not finite\textdagger{} \\
+    Random & 81.0 $\pm$ 1.4 (2); published 80.25 & 70.0 (1)\textdaggerdbl{}, missing 1 of 2 \\
+    Adversarial & missing 2 of 2 & not finite\textdagger{}\textdaggerdbl{} \\
     \bottomrule
     \end{tabular}
     \par\footnotesize \textdagger{} Adversarial, 1: run 777777777777 (seed 0) diverged
+    \par\footnotesize \textdaggerdbl{} Random, 1 does not fit its training data: training accuracy 70.00 in the mean, 70.00 at the lowest seed
     \par\footnotesize Published: made up, row 1
     \end{table}
 
@@ -211,9 +226,9 @@ fn the_tables_stand_as_they_are() {
     \midrule
     \endhead
     Random & 0.1 & Test accuracy (\%) & 80.25 & 81.5 & 81.0 $\pm$ 1.4 (2) & 68.3 to 93.7 & 2 & within \\
-    Random & 1 & Test accuracy (\%) &  &  & 70.0 (1), missing 1 of 2 &  & 1 &  \\
+    Random & 1 & Test accuracy (\%) &  &  & 70.0 (1)\textdaggerdbl{}, missing 1 of 2 &  & 1 &  \\
     Adversarial & 0.1 & Test accuracy (\%) &  &  & missing 2 of 2 &  & 0 &  \\
-    Adversarial & 1 & Test accuracy (\%) &  &  & not finite\textdagger{} &  & 1 &  \\
+    Adversarial & 1 & Test accuracy (\%) &  &  & not finite\textdagger{}\textdaggerdbl{} &  & 1 &  \\
     \bottomrule
     \end{longtable}
     "#);
@@ -232,6 +247,23 @@ fn figures_hold_no_nan_and_say_what_is_missing() {
         assert!(svg.contains("<title>Accuracy of A &amp; B &lt;50%&gt;</title>"), "{kind}");
         assert!(kind != "heatmap" || svg.contains("no data"), "{kind}");
         assert!(figures::rasterize(&svg).unwrap().starts_with(b"\x89PNG"), "{kind}");
+    }
+}
+
+#[test]
+fn cells_that_are_no_minima_are_told_apart() {
+    let verification = verification();
+    let draw = |result| figures::draw(&Numbers::new(&result, &verification)).unwrap().unwrap();
+    let tells = |svg: &str| svg.contains("does not fit its training data");
+    for kind in ["line", "bars", "heatmap"] {
+        let mut result = result(kind);
+        assert!(tells(&draw(result.clone())), "{kind}");
+        for seed in result.cells.iter_mut().flat_map(|cell| &mut cell.seeds) {
+            if let Some(run) = &mut seed.run {
+                Arc::make_mut(run).metrics.evaluations.last_mut().unwrap().train_accuracy = 100.0;
+            }
+        }
+        assert!(!tells(&draw(result)), "{kind}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The words, marks and colours of verdicts and comparisons, the same in every format.
 
+use crate::experiments::dose::{self, Dose, PAPER_WITH_MOMENTUM};
 use crate::verify::outcome::{Bearing, ClaimOutcome, RegressionStatus, Standing, Verdict};
 
 pub fn verdict(verdict: Verdict) -> &'static str {
@@ -146,6 +147,28 @@ pub fn sensitivity(claim: &ClaimOutcome) -> String {
     }
     parts.join("; ")
 }
+
+/// The weight decay that a cell was given: `1.3, 0.41 of the paper's 3.15`.
+pub fn decay(dose: Option<Dose>) -> String {
+    let number = |value: f64| maybe(Some(value));
+    match dose {
+        None => "–".to_owned(),
+        Some(Dose { sum: 0.0, .. }) => "none".to_owned(),
+        Some(Dose { sum, over_momentum, of_paper }) => {
+            let (total, paper) = if sum == over_momentum {
+                (number(sum), dose::PAPER)
+            } else {
+                let with_momentum = number(over_momentum);
+                (format!("{} ({with_momentum} with momentum)", number(sum)), PAPER_WITH_MOMENTUM)
+            };
+            let share = of_paper.map(number).unwrap_or_default();
+            format!("{total}, {share} of the paper's {}", number(paper))
+        }
+    }
+}
+
+/// Heading of [`decay`].
+pub const DECAY: &str = "Sum of rate × weight decay";
 
 /// What an exit code of `bgm verify` means.
 pub fn exit(code: u8) -> &'static str {

@@ -1,6 +1,7 @@
 //! Making a reference from results, and showing what it changes.
 
 use super::claims::{Claims, FEWEST_SEEDS};
+use super::protocol::ProtocolStamp;
 use super::reference::{BlessedVerdict, Reference, ReferenceValue};
 use crate::backend::Platform;
 use crate::experiments::results::ExperimentResult;
@@ -29,6 +30,7 @@ pub struct Provenance {
     pub date: String,
     pub commit: String,
     pub platform: Platform,
+    pub protocol: Option<ProtocolStamp>,
 }
 
 /// Makes a reference from complete results. Values of experiments that are not among the
@@ -105,6 +107,7 @@ pub fn make(
         commit: provenance.commit,
         semantics: TRAINING_SEMANTICS,
         platform: provenance.platform,
+        protocol: provenance.protocol,
         verdicts,
         values,
     })

@@ -11,6 +11,7 @@ pub mod junit;
 pub mod outcome;
 pub mod predicate;
 mod premise;
+pub mod protocol;
 pub mod reference;
 pub mod regression;
 pub mod rejudge;
@@ -20,7 +21,7 @@ pub mod stats;
 use crate::backend::Platform;
 use crate::experiments::results::ExperimentResult;
 use claims::Claims;
-use outcome::Verification;
+use outcome::{CellOutcome, Verification};
 use reference::Reference;
 
 /// Exit codes of `bgm`.
@@ -89,5 +90,25 @@ pub fn verify(case: &Case<'_>) -> Verification {
     }
     let exit = Verification::exit_of(&claims, &regression, &lacking);
     let profile = case.profile.to_owned();
-    Verification { schema: outcome::SCHEMA, profile, exit, claims, regression, lacking }
+    let cells = case.results.iter().flat_map(cells).collect();
+    Verification {
+        schema: outcome::SCHEMA,
+        profile,
+        exit,
+        claims,
+        regression,
+        cells,
+        lacking,
+        protocol: None,
+    }
+}
+
+/// What every cell of an experiment is.
+fn cells(result: &ExperimentResult) -> impl Iterator<Item = CellOutcome> {
+    result.cells.iter().map(|cell| CellOutcome {
+        experiment: result.experiment.id.clone(),
+        cell: result.cell_name(cell),
+        train_accuracy: cell.fit(),
+        decay: cell.dose(),
+    })
 }

@@ -2,6 +2,9 @@
 
 use super::estimate::{Estimate, Variance};
 use super::exit;
+use super::protocol::ProtocolOutcome;
+use crate::experiments::dose::Dose;
+use crate::experiments::results::Fit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -149,6 +152,8 @@ pub struct Premise {
     pub lowest: Option<f64>,
     pub n: usize,
     pub holds: bool,
+    /// The weight decay that the cell was given, where that is a number.
+    pub decay: Option<Dose>,
     /// Why it does not hold or cannot be told.
     pub note: String,
 }
@@ -238,6 +243,16 @@ pub struct RegressionOutcome {
     pub note: String,
 }
 
+/// What a cell is before anything is compared: whether it is a minimum, and under how much
+/// weight decay.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CellOutcome {
+    pub experiment: String,
+    pub cell: String,
+    pub train_accuracy: Option<Fit>,
+    pub decay: Option<Dose>,
+}
+
 /// The outcome of `bgm verify`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verification {
@@ -248,8 +263,12 @@ pub struct Verification {
     pub exit: u8,
     pub claims: Vec<ClaimOutcome>,
     pub regression: Vec<RegressionOutcome>,
+    /// Every cell of the results.
+    pub cells: Vec<CellOutcome>,
     /// What the reference holds and this verification lacks, a sentence each.
     pub lacking: Vec<String>,
+    /// How claims and sizes stand to what was declared before the runs, where that is known.
+    pub protocol: Option<ProtocolOutcome>,
 }
 
 impl Verification {

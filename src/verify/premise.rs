@@ -42,6 +42,7 @@ fn premise(requirement: &Requirement, cell: &Levels, result: &ExperimentResult) 
         }
     };
     premise.cell = result.cell_label(found);
+    premise.decay = found.dose();
     let label = result.experiment.metrics.iter().find(|m| &m.name == metric);
     let label = label.map_or(metric.as_str(), |metric| metric.label.as_str()).to_lowercase();
     let samples = judge::samples(found, metric);

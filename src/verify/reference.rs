@@ -4,6 +4,7 @@
 use super::claims::{Claim, Claims};
 use super::estimate::Estimate;
 use super::outcome::{ClaimOutcome, ClaimPart, SCHEMA, Standing, Verdict, Verification};
+use super::protocol::ProtocolStamp;
 use super::stats;
 use crate::backend::Platform;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ pub struct Reference {
     pub commit: String,
     pub semantics: u32,
     pub platform: Platform,
+    /// The protocol that was declared before the runs were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<ProtocolStamp>,
     /// Blessed verdict of each claim, by its id.
     pub verdicts: BTreeMap<String, BlessedVerdict>,
     #[serde(default, rename = "value")]
@@ -229,7 +233,9 @@ impl Reference {
             exit: 0,
             claims: claims.claim.iter().filter_map(outcome).collect(),
             regression: Vec::new(),
+            cells: Vec::new(),
             lacking: Vec::new(),
+            protocol: None,
         }
     }
 

@@ -167,6 +167,7 @@ impl World {
             commit: String::new(),
             semantics: TRAINING_SEMANTICS,
             platform: platform("A"),
+            protocol: None,
             verdicts: BTreeMap::new(),
             values: blessed.iter().enumerate().map(value).collect(),
         };

@@ -2,6 +2,7 @@
 
 use super::canvas::{Anchor, Canvas, Font, Pen, Point, paragraph_height, text_width, wrap};
 use super::palette::{AXIS, GRID, INK, MUTED, Marker, Rgb};
+use crate::report::layout::Number;
 
 /// From numbers to pixels.
 #[derive(Clone, Copy, Debug)]
@@ -175,6 +176,7 @@ pub enum Sample {
     Interval(Rgb),
     /// A short upright stroke.
     Tick(Pen),
+    Hatch(Pen),
 }
 
 const LEGEND_LINE: f64 = 19.0;
@@ -209,6 +211,7 @@ fn legend(canvas: &mut Canvas<'_>, at: Point, right: f64, entries: &[Entry]) {
                 canvas.line(&[(x, y), (x + 24.0, y)], pen);
                 canvas.mark(middle, 4.0, marker, Pen { dashes: &[], ..pen }, true);
             }
+            Sample::Hatch(pen) => canvas.hatch((x, y - 6.0), (x + 24.0, y + 6.0), pen),
             Sample::Tick(pen) => canvas.line(&[(middle.0, y - 7.0), (middle.0, y + 7.0)], pen),
             Sample::Interval(colour) => whisker(canvas, (x + 2.0, y), (x + 22.0, y), colour),
         }
@@ -270,6 +273,19 @@ impl Head<'_> {
 
 /// Said of figures with a cell that no verdict may rest on.
 pub const DAGGER: &str = " \u{2020}: a run behind it did not memorize, or diverged.";
+
+/// Said of figures with a cell that is no minimum.
+pub const UNFIT: &str = " \u{2021}: the cell does not fit its training data, so it is no minimum.";
+/// The same in a legend.
+pub const UNFIT_ENTRY: &str = "does not fit its training data";
+
+/// What a figure says of its marks: see [`Number::marks`].
+pub fn marks_explained(numbers: &[&Number<'_>]) -> String {
+    let has = |is: fn(&Number<'_>) -> bool| numbers.iter().any(|number| is(number));
+    let dagger = if has(|n| !n.poison.is_empty()) { DAGGER } else { "" };
+    let double = if has(|n| n.unfit.is_some()) { UNFIT } else { "" };
+    format!("{dagger}{double}")
+}
 
 /// Width of the longest text, at most `most`.
 pub fn longest<'t>(texts: impl IntoIterator<Item = &'t str>, font: Font, most: f64) -> f64 {

@@ -2,17 +2,20 @@
 //! seeds, and the blessed and published values where there are any.
 
 use super::axes::{
-    DAGGER, Entry, Head, Panel, Sample, Scale, labelled, longest, no_data, padded, ticks, whisker,
+    Entry, Head, Panel, Sample, Scale, UNFIT_ENTRY, labelled, longest, marks_explained, no_data,
+    padded, ticks, whisker,
 };
 use super::canvas::{Anchor, Canvas, Font, Pen, wrap};
 use super::line::{starts, within_unit};
-use super::palette::{GRID, INK, MUTED, Marker, Rgb, SHADE, as_text, colour, marker};
+use super::palette::{AXIS, GRID, INK, MUTED, Marker, Rgb, SHADE, as_text, colour, marker};
 use super::{FigureError, WIDTH};
 use crate::experiments::Experiment;
 use crate::report::layout::{Number, Numbers, metric_label, product};
 
 const ROW: f64 = 26.0;
 const BETWEEN_GROUPS: f64 = 12.0;
+/// Over the row of a cell that is no minimum.
+const HATCH: Pen = Pen { colour: AXIS, alpha: 0.55, width: 0.9, dashes: &[] };
 
 /// Rows that stand together: cells that differ in the series only.
 struct Group<'n, 'a> {
@@ -65,9 +68,7 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
     let mut how = "Mark: mean over the seeds, with its 95% interval (Student t); small circles: \
                    the single seeds. At the right: mean \u{b1} sample standard deviation (seeds)."
         .to_owned();
-    if rows.iter().any(|number| !number.poison.is_empty()) {
-        how += DAGGER;
-    }
+    how += &marks_explained(&rows);
     let head = Head { title, how, entries: entries(experiment, series, &rows) };
     let top = head.height(WIDTH);
     let height: f64 = groups.iter().map(|g| g.rows.len() as f64 * ROW + BETWEEN_GROUPS).sum();
@@ -178,6 +179,9 @@ fn entries(experiment: &Experiment, series: Option<usize>, rows: &[&Number<'_>])
     if rows.iter().any(|n| n.expected().is_some()) {
         entries.push(entry("expected (blessed mean)", Sample::Tick(Pen::new(MUTED, 1.6))));
     }
+    if rows.iter().any(|n| n.unfit.is_some()) {
+        entries.push(entry(UNFIT_ENTRY, Sample::Hatch(HATCH)));
+    }
     if rows.iter().any(|n| n.published.is_some()) {
         let pen = Pen::new(INK, 1.4);
         entries.push(entry("published", Sample::Mark(Marker::Diamond, pen, false)));
@@ -192,6 +196,10 @@ fn row(canvas: &mut Canvas<'_>, number: &Number<'_>, looks: (Rgb, Marker), x: Sc
         canvas.text((x.start + 8.0, y), "no data", font);
         return;
     };
+    if number.unfit.is_some() {
+        let half = ROW / 2.0 - 2.0;
+        canvas.hatch((x.start, y - half), (x.end, y + half), HATCH);
+    }
     if let Some(expected) = number.expected() {
         let at = x.at(expected);
         canvas.line(&[(at, y - 9.0), (at, y + 9.0)], Pen::new(MUTED, 1.6));
@@ -208,7 +216,6 @@ fn row(canvas: &mut Canvas<'_>, number: &Number<'_>, looks: (Rgb, Marker), x: Sc
         let at = (x.at(published.value), y);
         canvas.mark(at, 5.5, Marker::Diamond, Pen::new(INK, 1.4), false);
     }
-    let dagger = if number.poison.is_empty() { "" } else { " †" };
-    let text = format!("{}{dagger}", number.text());
-    canvas.text((x.end + 12.0, y), &text, font.colour(INK));
+    let text = format!("{} {}", number.text(), number.marks());
+    canvas.text((x.end + 12.0, y), text.trim_end(), font.colour(INK));
 }

@@ -228,6 +228,19 @@ impl Canvas<'_> {
         self.note(outcome);
     }
 
+    /// Slanting lines over a rectangle, from its upper left to its lower right corner.
+    pub fn hatch(&mut self, from: Point, to: Point, pen: Pen) {
+        const STEP: f64 = 6.0;
+        let height = to.1 - from.1;
+        let mut foot = from.0 - height + STEP / 2.0;
+        while foot < to.0 {
+            // From the lower edge at `foot` up to the right, as far as the sides allow.
+            let (left, right) = (foot.max(from.0), (foot + height).min(to.0));
+            self.line(&[(left, to.1 - (left - foot)), (right, to.1 - (right - foot))], pen);
+            foot += STEP;
+        }
+    }
+
     /// A filled mark of `radius` pixels, or its outline where `outline` gives a width.
     pub fn mark(&mut self, at: Point, radius: f64, marker: Marker, pen: Pen, filled: bool) {
         if !(at.0.is_finite() && at.1.is_finite()) {

@@ -1,6 +1,9 @@
 //! The main metric over two axes, its numbers in the cells.
 
-use super::axes::{DAGGER, Head, Panel, Scale, longest, no_data, tick_text, ticks};
+use super::axes::{
+    Entry, Head, Panel, Sample, Scale, UNFIT_ENTRY, longest, marks_explained, no_data, tick_text,
+    ticks,
+};
 use super::canvas::{Anchor, Canvas, Font, Pen, wrap};
 use super::palette::{AXIS, INK, MUTED, PAPER, sequential, text_on};
 use super::{FigureError, WIDTH};
@@ -61,14 +64,16 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
     if main.iter().any(|number| numbers.verdict(number.cell).is_some()) {
         how += " The word is the claim's verdict on this cell.";
     }
-    if main.iter().any(|number| !number.poison.is_empty()) {
-        how += DAGGER;
-    }
+    how += &marks_explained(&main);
     let columns = if panels.len() > 1 { 2 } else { 1 };
     let grid_height = rows as f64 * CELL_HEIGHT;
     let row_height = grid_height + 100.0;
     let title = &experiment.title;
-    let head = Head { title, how, entries: Vec::new() };
+    let hatched = main.iter().any(|number| number.unfit.is_some()).then(|| Entry {
+        text: UNFIT_ENTRY.to_owned(),
+        draw: Sample::Hatch(Pen::new(INK, 0.9).faint(0.5)),
+    });
+    let head = Head { title, how, entries: hatched.into_iter().collect() };
     let top = head.height(WIDTH);
     let names = axes.y.iter().flat_map(|&y| &experiment.axes[y].levels);
     let room = longest(names.map(|l| l.label.as_str()), Font::new(11.5), 108.0) + 1.0;
@@ -136,12 +141,15 @@ fn draw_grid<'n, 'a: 'n>(
         let fill = sequential(share);
         canvas.rectangle(from, to, fill, 1.0);
         let show = |value| show(number.metric, value);
-        let dagger = if number.poison.is_empty() { "" } else { " †" };
         let colour = text_on(fill);
-        let text = format!("{}{dagger}", show(mean));
+        if number.unfit.is_some() {
+            canvas.hatch(from, to, Pen::new(colour, 0.9).faint(0.45));
+        }
+        let text = format!("{} {}", show(mean), number.marks());
+        let text = text.trim_end();
         let verdict = all.verdict(number.cell);
         let lift = if verdict.is_some() { 14.0 } else { 7.0 };
-        canvas.text((middle.0, middle.1 - lift), &text, font.bold().colour(colour));
+        canvas.text((middle.0, middle.1 - lift), text, font.bold().colour(colour));
         let spread = match number.sd() {
             Some(sd) => format!("± {} ({})", show(sd), number.n()),
             None => format!("({})", number.n()),

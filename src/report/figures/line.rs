@@ -2,11 +2,11 @@
 //! seeds, the single seeds.
 
 use super::axes::{
-    DAGGER, Entry, Head, Panel, Sample, Scale, longest, no_data, padded, spread, tick_text, ticks,
-    whisker,
+    Entry, Head, Panel, Sample, Scale, UNFIT_ENTRY, longest, marks_explained, no_data, padded,
+    spread, tick_text, ticks, whisker,
 };
 use super::canvas::{Canvas, Font, Pen, text_width, wrap};
-use super::palette::{AXIS, INK, Marker, Rgb, as_text, colour, dashes, marker};
+use super::palette::{AXIS, INK, Marker, PAPER, Rgb, as_text, colour, dashes, marker};
 use super::{FigureError, WIDTH};
 use crate::experiments::Experiment;
 use crate::report::layout::{Number, Numbers, metric_label, product, show};
@@ -80,9 +80,7 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
     let mut how = "Line: mean over the seeds; bar: its 95% interval (Student t); small circles: \
                    the single seeds."
         .to_owned();
-    if main.iter().any(|number| !number.poison.is_empty()) {
-        how += DAGGER;
-    }
+    how += &marks_explained(&main);
     let ends = main.iter().flat_map(|n| n.interval().into_iter().flatten());
     let samples = main.iter().flat_map(|n| n.samples.iter().map(|s| s.1));
     let range = padded(ends.chain(samples), 0.05);
@@ -173,7 +171,11 @@ fn entries(experiment: &Experiment, series: Option<usize>, main: &[&Number<'_>])
     let is_drawn = |level: &usize| {
         series.is_none_or(|axis| main.iter().any(|n| n.cell.levels[axis] == *level))
     };
-    (0..count).filter(is_drawn).map(level).chain([interval, seed]).collect()
+    let hollow = main.iter().any(|n| n.unfit.is_some()).then(|| Entry {
+        text: UNFIT_ENTRY.to_owned(),
+        draw: Sample::Mark(Marker::Circle, Pen::new(INK, 2.0), false),
+    });
+    (0..count).filter(is_drawn).map(level).chain([interval, seed]).chain(hollow).collect()
 }
 
 /// The last mean of a line, its place, and the level of the series.
@@ -197,7 +199,7 @@ fn draw_lines(
         let (colour, pen, marker) = looks(experiment, series, level);
         // Neighbours that share an x stand side by side.
         let shift = (level as f64 - (count as f64 - 1.0) / 2.0) * 4.0;
-        let mut points: Vec<(f64, f64, f64)> = Vec::new();
+        let mut points: Vec<(f64, f64, f64, bool)> = Vec::new();
         for number in numbers {
             if series.is_some_and(|axis| number.cell.levels[axis] != level) {
                 continue;
@@ -210,18 +212,27 @@ fn draw_lines(
             if let Some([low, high]) = number.interval() {
                 whisker(canvas, (x, y.clamped(low)), (x, y.clamped(high)), colour);
             }
-            points.extend(number.mean().map(|mean| (x, y.at(mean), mean)));
-            if let (Some(mean), false) = (number.mean(), number.poison.is_empty()) {
-                canvas.text((x - 12.0, y.at(mean) - 8.0), "\u{2020}", Font::new(12.0));
+            if let Some(mean) = number.mean() {
+                points.push((x, y.at(mean), mean, number.unfit.is_none()));
+                let marks = number.marks();
+                if !marks.is_empty() {
+                    canvas.text((x - 16.0, y.at(mean) - 8.0), &marks, Font::new(12.0));
+                }
             }
         }
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         let line: Vec<_> = points.iter().map(|p| (p.0, p.1)).collect();
         canvas.line(&line, pen);
-        for &at in &line {
-            canvas.mark(at, 4.2, marker, Pen { dashes: &[], ..pen }, true);
+        for &(x, height, _, fits) in &points {
+            let solid = Pen { dashes: &[], ..pen };
+            canvas.mark((x, height), 4.2, marker, solid, true);
+            if !fits {
+                canvas.mark((x, height), 2.6, marker, Pen::new(PAPER, 1.0), true);
+            }
         }
-        ends.extend(points.last().map(|&(x, height, mean)| End { at: (x, height), mean, level }));
+        let end =
+            |&(x, height, mean, _): &(f64, f64, f64, bool)| End { at: (x, height), mean, level };
+        ends.extend(points.last().map(end));
     }
     ends
 }

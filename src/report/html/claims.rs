@@ -30,6 +30,7 @@ pub struct PremiseView<'a> {
     pub required: String,
     pub mean: String,
     pub lowest: String,
+    pub decay: String,
 }
 
 impl<'a> PremiseView<'a> {
@@ -43,6 +44,7 @@ impl<'a> PremiseView<'a> {
             required: bounds.into_iter().flatten().collect::<Vec<_>>().join(", "),
             mean: premise.mean.map_or_else(String::new, |value| format!("{value:.2}")),
             lowest: premise.lowest.map_or_else(String::new, |value| format!("{value:.2}")),
+            decay: words::decay(premise.decay),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{inline, status_class};
 use crate::experiments::Experiment;
 use crate::experiments::results::ExperimentResult;
 use crate::report::layout::{self, Number, Numbers, Pivot, metric_label};
-use crate::report::{Drawing, ReportContext, words};
+use crate::report::{Drawing, ReportContext, tables, words};
 
 /// Columns of numbers that fit on paper.
 const MOST_PRINTED: usize = 8;
@@ -20,6 +20,9 @@ pub struct ExperimentView<'a> {
     /// Rows of the long table, cell by cell.
     pub rows: Vec<Vec<LongRow<'a>>>,
     pub footnotes: Vec<String>,
+    pub fit_headings: Vec<String>,
+    /// What each cell is: its fit and its weight decay.
+    pub fits: Vec<Vec<String>>,
     pub reading: String,
     pub cells: Vec<CellRuns<'a>>,
     /// Runs that no earlier experiment described.
@@ -100,6 +103,8 @@ fn view<'a>(
         axis_labels: experiment.axes.iter().map(|axis| axis.label.as_str()).collect(),
         rows,
         footnotes: numbers.footnotes(),
+        fit_headings: tables::fit_headings(&numbers),
+        fits: tables::fit_rows(&numbers),
         reading: layout::reading(experiment),
         cells,
         runs: described.of(result),
@@ -107,10 +112,9 @@ fn view<'a>(
     }
 }
 
-/// The value, with a dagger where no verdict may rest on it.
+/// The value, with marks where no verdict may rest on it.
 fn text(number: &Number<'_>) -> String {
-    let dagger = if number.poison.is_empty() { "" } else { " †" };
-    number.text() + dagger
+    format!("{} {}", number.text(), number.marks()).trim_end().to_owned()
 }
 
 fn wide(experiment: &Experiment, number: Option<&Number<'_>>) -> WideCell {

@@ -1,0 +1,54 @@
+//! `bgm protocol`: the hashes of what is declared, and how they stand to `docs/protocol.md`.
+
+use super::Failure;
+use super::args::Global;
+use crate::experiments::Profile;
+use crate::spec::hex;
+use crate::verify::exit;
+use crate::verify::protocol::{self, Declared, ProtocolOutcome, ProtocolStamp};
+use crate::verify::reference::Reference;
+use sha2::{Digest, Sha256};
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+/// Prints the block of hashes of all claims, and of all experiments of all profiles.
+pub fn print(global: &Global) -> Result<u8, Failure> {
+    let profiles = Profile::names(&global.tables);
+    print!("{}", declared(global, &profiles)?.block());
+    Ok(exit::AS_BLESSED)
+}
+
+fn declared(global: &Global, profiles: &[String]) -> Result<Declared, Failure> {
+    Ok(Declared::now(&global.expected.join("claims.toml"), &global.tables, profiles)?)
+}
+
+/// The protocol beside the folder of claims and references, with its text; `None` if there is
+/// none.
+fn text(global: &Global) -> Result<Option<(String, ProtocolStamp)>, Failure> {
+    let path: PathBuf = global.expected.join("../docs/protocol.md");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Failure::Environment(format!("{}: {e}", path.display()))),
+    };
+    let commit = env!("BGM_PROTOCOL_COMMIT").to_owned();
+    let sha256 = hex(&Sha256::digest(&text));
+    Ok(Some((text, ProtocolStamp { commit, sha256 })))
+}
+
+/// What a reference made now remembers of the protocol.
+pub fn stamp(global: &Global) -> Result<Option<ProtocolStamp>, Failure> {
+    Ok(text(global)?.map(|(_, stamp)| stamp))
+}
+
+/// How claims and sizes stand to the protocol; `None` if there is none.
+pub fn outcome(
+    global: &Global,
+    blessed: Option<&Reference>,
+) -> Result<Option<ProtocolOutcome>, Failure> {
+    let Some((text, stamp)) = text(global)? else { return Ok(None) };
+    let now = declared(global, std::slice::from_ref(&global.profile))?;
+    let blessed = blessed.and_then(|reference| reference.protocol.as_ref());
+    let outcome = protocol::compare((&text, &stamp), blessed, &now, &global.profile)?;
+    Ok(Some(outcome))
+}
