@@ -1,16 +1,23 @@
 //! What the toy's networks have learned: the two regions, the boundary between them, the
-//! Bayes rule, and the points that were trained on. One panel a cell.
+//! Bayes rule, and the points that were trained on. One panel a cell: in a grid, or with arrows
+//! from where each run started ([`super::journey`]).
 
-use super::axes::{DAGGER, Entry, Head, Panel, Sample, Scale, labelled, no_data, ticks};
+use super::axes::{DAGGER, Entry, Head, Panel, Sample, Scale, UNFIT, labelled, no_data, ticks};
 use super::canvas::{Anchor, Canvas, Font, Pen, Point};
 use super::contour::{Field, as_polygon};
+use super::journey::{self, Journey};
 use super::palette::{AXIS, BLUE, INK, MUTED, Marker, PAPER, Rgb, VERMILION, as_text};
 use super::{FigureError, WIDTH};
 use crate::experiments::results::{CellResult, ExperimentResult, Measured, SeedResult};
+use crate::report::layout::Numbers;
 use crate::spec::DataSpec;
 
 /// Name of the measurement that a panel shows.
 const MEASURE: &str = "boundary";
+/// Series with the answers at the end of a run.
+const END: &str = "grid";
+/// And those of the random weights at its start.
+pub const START: &str = "start";
 
 const CLASS: [Rgb; 2] = [BLUE, VERMILION];
 const MARKER: [Marker; 2] = [Marker::Circle, Marker::Triangle];
@@ -19,7 +26,29 @@ const MARKER: [Marker; 2] = [Marker::Circle, Marker::Triangle];
 ///
 /// # Errors
 /// If the drawing backend fails.
-pub fn draw(result: &ExperimentResult) -> Result<String, FigureError> {
+pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
+    let result = numbers.result;
+    let title = &result.experiment.title;
+    let is_poisoned = result.cells.iter().any(|cell| !cell.poison().is_empty());
+    let is_unfit = result.cells.iter().any(|cell| cell.fit().is_some_and(|fit| !fit.fits));
+    let how = format!(
+        "Areas: the class that the network answers, for the lowest seed, with the share of the \
+         plotted window in which it is not the Bayes rule's. Points: the training points with \
+         the label that they were trained on.{}{}",
+        if is_poisoned { DAGGER } else { "" },
+        if is_unfit { UNFIT } else { "" }
+    );
+    let journey = Journey::of(result);
+    let how = how + if journey.is_some() { journey::HOW } else { "" };
+    let head = Head { title, how, entries: entries() };
+    match journey {
+        Some(journey) => journey.draw(numbers, &head),
+        None => grid(result, &head),
+    }
+}
+
+/// One panel a cell, in the order of the grid.
+fn grid(result: &ExperimentResult, head: &Head<'_>) -> Result<String, FigureError> {
     let experiment = &result.experiment;
     let count = result.cells.len().max(1);
     let columns = match experiment.axes.last() {
@@ -38,31 +67,19 @@ pub fn draw(result: &ExperimentResult) -> Result<String, FigureError> {
     let columns = columns.max(2);
     let width = (WIDTH - 50.0) / columns as f64;
     let side = (width - 40.0).min(400.0);
-    let aspect = aspect(result).clamp(0.4, 1.4);
+    let aspect = aspect(result);
     let row_height = side * aspect + 82.0;
     let rows = count.div_ceil(columns);
-    let title = &experiment.title;
-    let mut how =
-        "Areas: the class that the network answers, for the lowest seed, with the share of the \
-               plotted window in which it is not the Bayes rule's. Points: the training points \
-               with the label that they were trained on."
-            .to_owned();
-    let is_poisoned = |cell: &CellResult| !cell.poison().is_empty();
-    if result.cells.iter().any(is_poisoned) {
-        how += DAGGER;
-    }
-    let head = Head { title, how, entries: entries() };
     let top = head.height(WIDTH);
     let size = (WIDTH, top + rows as f64 * row_height + 20.0);
-    Canvas::picture(size, title, |canvas| {
+    Canvas::picture(size, head.title, |canvas| {
         head.draw(canvas, WIDTH);
         for (place, cell) in result.cells.iter().enumerate() {
             let left = 58.0 + (place % columns) as f64 * width;
             let above = top + (place / columns) as f64 * row_height + 46.0;
             let panel =
                 Panel { left, top: above, right: left + side, bottom: above + side * aspect };
-            let dagger = if is_poisoned(cell) { " \u{2020}" } else { "" };
-            draw_cell(canvas, panel, &format!("{}{dagger}", result.cell_label(cell)), cell);
+            draw_cell(canvas, panel, &cell_title(result, cell), cell);
             if place % columns == 0 {
                 panel.y_label(canvas, 18.0, "second coordinate");
             }
@@ -71,6 +88,13 @@ pub fn draw(result: &ExperimentResult) -> Result<String, FigureError> {
             }
         }
     })
+}
+
+/// A cell's label with the marks of what keeps a verdict from resting on it.
+pub fn cell_title(result: &ExperimentResult, cell: &CellResult) -> String {
+    let dagger = if cell.poison().is_empty() { "" } else { "\u{2020}" };
+    let double = if cell.fit().is_none_or(|fit| fit.fits) { "" } else { "\u{2021}" };
+    format!("{} {dagger}{double}", result.cell_label(cell)).trim_end().to_owned()
 }
 
 fn entries() -> Vec<Entry> {
@@ -86,7 +110,7 @@ fn entries() -> Vec<Entry> {
 }
 
 /// The seed that is shown: the lowest one that has been measured.
-fn shown(cell: &CellResult) -> Option<(&SeedResult, &Measured)> {
+pub fn shown(cell: &CellResult) -> Option<(&SeedResult, &Measured)> {
     let measured = |seed| -> Option<(&SeedResult, &Measured)> {
         let seed: &SeedResult = seed;
         Some((seed, seed.measured.get(MEASURE)?))
@@ -101,18 +125,16 @@ fn window(measured: &Measured) -> Option<[f64; 4]> {
     (sound && window[2] < window[3]).then_some(window)
 }
 
-/// Height over width of the first window.
-fn aspect(result: &ExperimentResult) -> f64 {
+/// Height over width of the first window, within what can be drawn.
+pub fn aspect(result: &ExperimentResult) -> f64 {
     let windows = result.cells.iter().filter_map(|cell| window(shown(cell)?.1));
-    windows.map(|w| (w[3] - w[2]) / (w[1] - w[0])).next().unwrap_or(1.0)
+    windows.map(|w| (w[3] - w[2]) / (w[1] - w[0])).next().unwrap_or(1.0).clamp(0.4, 1.4)
 }
 
-fn draw_cell(canvas: &mut Canvas<'_>, panel: Panel, label: &str, cell: &CellResult) {
-    canvas.text((panel.left, panel.top - 30.0), label, Font::new(13.0).bold());
-    let found = shown(cell).and_then(|(seed, m)| Some((seed, m, window(m)?)));
-    let Some((seed, measured, window)) = found else {
-        canvas.rectangle((panel.left, panel.top), (panel.right, panel.bottom), AXIS, 0.12);
-        no_data(canvas, panel);
+/// A cell's network at its end.
+pub fn draw_cell(canvas: &mut Canvas<'_>, panel: Panel, title: &str, cell: &CellResult) {
+    let Some((seed, measured)) = shown(cell) else {
+        draw_panel(canvas, panel, title, None);
         return;
     };
     let share = measured.values.get("bayes_disagreement").filter(|v| v.is_finite());
@@ -121,9 +143,26 @@ fn draw_cell(canvas: &mut Canvas<'_>, panel: Panel, label: &str, cell: &CellResu
         let font = Font::new(10.5).colour(MUTED);
         canvas.paragraph((panel.left, panel.top - 12.0), panel.width() + 30.0, &text, font);
     }
+    draw_panel(canvas, panel, title, Some((seed, measured, END)));
+}
+
+/// The answers of a network: the series `grid` of a measurement of a seed's run.
+pub fn draw_panel(
+    canvas: &mut Canvas<'_>,
+    panel: Panel,
+    title: &str,
+    shown: Option<(&SeedResult, &Measured, &str)>,
+) {
+    canvas.text((panel.left, panel.top - 30.0), title, Font::new(13.0).bold());
+    let found = shown.and_then(|(seed, m, grid)| Some((seed, m, grid, window(m)?)));
+    let Some((seed, measured, grid, window)) = found else {
+        canvas.rectangle((panel.left, panel.top), (panel.right, panel.bottom), AXIS, 0.12);
+        no_data(canvas, panel);
+        return;
+    };
     let x = Scale::linear((window[0], window[1]), (panel.left, panel.right));
     let y = Scale::linear((window[2], window[3]), (panel.bottom, panel.top));
-    regions(canvas, measured, panel);
+    regions(canvas, measured, grid, panel);
     if let Some(DataSpec::Toy(toy)) = seed.run.as_ref().map(|run| &run.spec.data) {
         // Equal isotropic normals on either side of `center`: the nearer mean is right.
         let at = x.at(toy.center);
@@ -147,9 +186,9 @@ fn draw_cell(canvas: &mut Canvas<'_>, panel: Panel, label: &str, cell: &CellResu
 }
 
 /// The two answers as areas, and the line between them.
-fn regions(canvas: &mut Canvas<'_>, measured: &Measured, panel: Panel) {
+fn regions(canvas: &mut Canvas<'_>, measured: &Measured, grid: &str, panel: Panel) {
     canvas.rectangle((panel.left, panel.top), (panel.right, panel.bottom), CLASS[0], 0.16);
-    let grid = measured.series.get("grid");
+    let grid = measured.series.get(grid);
     let size = measured.series.get("size").filter(|size| size.len() == 2);
     let (Some(values), Some(size)) = (grid, size) else { return };
     let (columns, rows) = (size[0] as usize, size[1] as usize);

@@ -9,6 +9,7 @@ mod course;
 mod curves;
 mod forest;
 mod heatmap;
+mod journey;
 mod line;
 pub mod palette;
 mod profile;
@@ -45,7 +46,7 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<Option<String>, FigureError> {
     let svg = match numbers.experiment().render.kind {
         RenderKind::Table => return Ok(None),
         RenderKind::Curves => curves::draw(numbers.result),
-        RenderKind::Boundary => boundary::draw(numbers.result),
+        RenderKind::Boundary => boundary::draw(numbers),
         RenderKind::Line => line::draw(numbers),
         RenderKind::Bars => bars::draw(numbers),
         RenderKind::Heatmap => heatmap::draw(numbers),
