@@ -15,7 +15,7 @@ OPTIONS = --profile $(PROFILE) --store $(STORE) --device $(DEVICE) \
     $(if $(ENGINE),--engine $(ENGINE)) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
 .PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz sanitize bench \
-    bench-vs-pytorch bench-scaling bench-throughput gpu-kit cluster-test check check-report ci clean help
+    bench-vs-pytorch bench-scaling bench-throughput gpu-kit archive-test cluster-test check check-report ci clean help
 
 reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE, ENGINE)
 	@$(BGM) $(OPTIONS) reproduce --out $(OUT) $(if $(JOBS),--jobs $(JOBS))
@@ -43,7 +43,7 @@ verify: build ## compare the store with reference and claims
 plan: build ## what would run
 	@$(BGM) $(OPTIONS) plan
 
-report: build ## tables, figures and report.html from the store
+report: build ## tables, figures and report.html from the store; from expected/records where it is empty
 	@$(BGM) $(OPTIONS) report --out $(OUT)
 
 readme: build ## write the generated tables into README.md
@@ -79,6 +79,9 @@ bench-throughput: build setup ## images a second of each network on DEVICE, besi
 
 gpu-kit: setup ## what scripts/gpu-visit.sh carries to a machine with a GPU: target/gpu-kit (CIFAR=ARCHIVE)
 	@GPU_KIT_CIFAR=$(CIFAR) ./scripts/gpu-kit.sh
+
+archive-test: ## an archive without .git builds without C++, Python and libtorch; its binary works alone
+	@./scripts/archive-test.sh
 
 cluster-test: build ## a profile through a real Slurm on this machine (Debian, as root)
 	@./scripts/cluster-test.sh

@@ -29,21 +29,29 @@ mod commit {
             println!("cargo:rerun-if-changed={log}");
         }
         let given = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-        let commit = given("BGM_COMMIT").or_else(head).unwrap_or_default();
-        let date =
-            given("BGM_COMMIT_DATE").or_else(|| git(&["show", "-s", "--format=%cs", "HEAD"]));
+        let head = head();
+        let its_date = head.as_ref().and_then(|_| git(&["show", "-s", "--format=%cs", "HEAD"]));
+        let its_protocol = head.as_ref().and_then(|_| protocol());
+        let commit = given("BGM_COMMIT").or(head).unwrap_or_default();
+        let date = given("BGM_COMMIT_DATE").or(its_date).unwrap_or_default();
         println!("cargo:rustc-env=BGM_COMMIT={commit}");
-        println!("cargo:rustc-env=BGM_COMMIT_DATE={}", date.unwrap_or_default());
+        println!("cargo:rustc-env=BGM_COMMIT_DATE={date}");
         println!("cargo:rerun-if-env-changed=BGM_PROTOCOL_COMMIT");
         if std::path::Path::new(PROTOCOL).exists() {
             println!("cargo:rerun-if-changed={PROTOCOL}");
         }
-        let protocol = given("BGM_PROTOCOL_COMMIT").or_else(protocol).unwrap_or_default();
+        let protocol = given("BGM_PROTOCOL_COMMIT").or(its_protocol).unwrap_or_default();
         println!("cargo:rustc-env=BGM_PROTOCOL_COMMIT={protocol}");
     }
 
     /// The commit checked out, with `+` if what the program is made of differs from it.
     fn head() -> Option<String> {
+        // An archive of the sources may lie in a folder of another repository.
+        let top = std::fs::canonicalize(git(&["rev-parse", "--show-toplevel"])?).ok()?;
+        let here = std::fs::canonicalize(std::env::var("CARGO_MANIFEST_DIR").ok()?).ok()?;
+        if top != here {
+            return None;
+        }
         let head = git(&["rev-parse", "HEAD"])?;
         let sources = ["src", "Cargo.toml", "Cargo.lock", "build.rs", "templates", "assets"];
         let status = ["status", "--porcelain", "--untracked-files=no", "--"];

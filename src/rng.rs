@@ -39,6 +39,8 @@ pub enum Purpose {
     Import = 9,
     /// Which training images a run takes; index: class.
     Draw = 10,
+    /// Which runs `bgm check --sample` trains again.
+    Sample = 11,
 }
 
 /// A stream of random values for one purpose.

@@ -29,7 +29,16 @@ fn the_verdicts_at_a_glance_are_the_blessed_ones() {
 #[test]
 fn every_command_and_exit_code_is_there() {
     let readme = readme();
-    for word in ["make reproduce", "make test", "make smoke", "make crosscheck", "TORCH_PYTHON"] {
+    for word in [
+        "make reproduce",
+        "make test",
+        "make report",
+        "make smoke",
+        "make crosscheck",
+        "TORCH_PYTHON",
+        "bgm check --sample",
+        "bgm store prune",
+    ] {
         assert!(readme.contains(word), "{word}");
     }
     for code in ["| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 4 |", "| 70 |", "| 75 |"] {

@@ -20,7 +20,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Global {
     /// Folder of finished runs.
     #[arg(long, global = true, default_value = "runs")]
@@ -92,6 +92,8 @@ pub enum Command {
     Plan(Plan),
     /// One run by key or spec file (what a scheduler calls).
     Run(Run),
+    /// Train stored runs, or runs of which there are records, again: equal, bit for bit?
+    Check(Check),
     /// Compare the store with the blessed reference and judge the claims.
     Verify(Verify),
     /// Tables, figures and report.html from the store.
@@ -105,7 +107,7 @@ pub enum Command {
     Diff(Diff),
     /// Data sets: list, check, subset.
     Data(Data),
-    /// Stores of finished runs: export, merge.
+    /// Stores of finished runs: export, merge, prune.
     Store(Store),
     /// The exact batches, learning rates, losses and weights of a run's first steps, for
     /// another implementation to replay.
@@ -183,6 +185,45 @@ pub struct Run {
     pub progress_json: bool,
 }
 
+/// Train runs again in a scratch store, with the runs that they start from, and compare metrics,
+/// weights and measurements with the store's, or with the records that come with the profile.
+///
+/// Exit codes: 0 all are equal, bit for bit; 1 one differs, and it is said where; 3 there is
+/// nothing to compare with: no stored run or record, or one of other numerics than are computed
+/// with here; 4 a stored run or record is damaged. Of several, 1 comes before 4 before 3.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Run keys (or their first digits), or experiments: all their runs, or those that --cell and
+    /// --seed choose.
+    #[arg(required_unless_present = "sample", conflicts_with = "sample")]
+    pub targets: Vec<String>,
+    /// Only the cells of an experiment with these levels: init=random,optimizer=vanilla.
+    #[arg(long, value_name = "AXIS=LEVEL", value_delimiter = ',', conflicts_with = "sample")]
+    pub cell: Vec<String>,
+    /// Only this seed of an experiment's cells.
+    #[arg(long, conflicts_with = "sample")]
+    pub seed: Option<u64>,
+    /// Draw this many runs of the profile's cells at random.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub sample: Option<u64>,
+    /// Seed of the draw, which is printed: the same seed draws the same runs [default: a random
+    /// one].
+    #[arg(long, value_name = "SEED", requires = "sample", conflicts_with = "targets")]
+    pub draw: Option<u64>,
+    /// Records to compare with where the store lacks a run: a file, or a folder of such files
+    /// [default: EXPECTED/records/PROFILE.tar.gz; for a key that it lacks, all files of that
+    /// folder].
+    #[arg(long, value_name = "FILE|DIR")]
+    pub records: Option<PathBuf>,
+    /// Train in this store and keep it [default: a temporary folder]. Runs that are there already
+    /// are compared as they are.
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    /// As in `bgm reproduce`.
+    #[arg(long)]
+    pub jobs: Option<usize>,
+}
+
 #[derive(Debug, Args)]
 pub struct Verify {
     #[arg(long, value_enum, default_value = "text")]
@@ -199,6 +240,11 @@ pub struct Verify {
 pub struct Report {
     #[arg(long, default_value = "reproduction")]
     pub out: PathBuf,
+    /// Records (`bgm store export`) that stand in for runs that the store lacks: a file, or a
+    /// folder of such files [default: EXPECTED/records/PROFILE.tar.gz where the store has no run
+    /// of the profile]. They do not come into the store.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub records: Option<PathBuf>,
     /// Print the blessed verdicts as a Markdown table (for the README); needs no store.
     #[arg(long)]
     pub verdicts: bool,
@@ -328,6 +374,24 @@ pub enum StoreCommand {
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
     },
+    /// List, or with --yes remove, what no declaration needs any more.
+    ///
+    /// Needed is every run that a profile of --tables (or of a folder in it) plans, with any seed
+    /// and by any numerics, the runs before it and its measurements. What goes: finished and
+    /// unfinished runs and measurements of anything else, of other data or of an older version,
+    /// and damaged runs that were set aside. Exit codes: 0 done, or listed; 3 runs are being
+    /// worked on by other processes, and were left alone.
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Remove what is listed.
+    #[arg(long)]
+    pub yes: bool,
+    /// Also runs of other numerics than are computed with here: a GPU's, say.
+    #[arg(long)]
+    pub other_numerics: bool,
 }
 
 #[derive(Debug, Args)]

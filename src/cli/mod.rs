@@ -3,6 +3,7 @@
 
 mod args;
 mod bless;
+mod check;
 mod child;
 mod data;
 mod data_progress;
@@ -12,6 +13,8 @@ mod doctor;
 mod plan;
 mod progress;
 mod protocol;
+mod prune;
+mod records;
 mod report;
 mod reproduce;
 mod run;
@@ -135,6 +138,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Reproduce(options) => reproduce::reproduce(global, options),
         Command::Plan(options) => plan::plan(global, options),
         Command::Run(options) => run::run(global, options),
+        Command::Check(options) => check::check(global, options),
         Command::Verify(options) => verify::verify(global, options),
         Command::Report(options) => report::report(global, options),
         Command::Bless(options) => bless::bless(global, options),

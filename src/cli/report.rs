@@ -1,8 +1,8 @@
 //! `bgm report`: tables, figures and one page.
 
-use super::Failure;
 use super::args::{Global, Report};
 use super::session::{self, Session};
+use super::{Failure, records};
 use crate::backend::Platform;
 use crate::experiments::results::ExperimentResult;
 use crate::report::{self, ReportContext};
@@ -25,7 +25,8 @@ pub fn report(global: &Global, options: &Report) -> Result<u8, Failure> {
         print!("{}", report::verdicts_markdown(&blessed.as_verification(&claims)));
         return Ok(exit::AS_BLESSED);
     }
-    let session = Session::open(global)?;
+    let mut session = Session::open(global)?;
+    session.records = records::of_report(global, options.records.as_deref(), &session)?;
     let results = session.results();
     let (verification, platform) = session::verification(global, &results, false)?;
     write(global, &options.out, &session, (&results, &verification), &platform)?;
@@ -41,8 +42,11 @@ pub fn write(
     platform: &Platform,
 ) -> Result<(), Failure> {
     let provenance = provenance(global, session, platform);
-    let command = command(global);
-    let context = context(global, (results, verification), &provenance, &command);
+    let (command, records) = (command(global), records::sentence(session));
+    let context = ReportContext {
+        records: &records,
+        ..context(global, (results, verification), &provenance, &command)
+    };
     report::write(out, &context).map_err(|e| Failure::Environment(e.to_string()))?;
     if !global.quiet {
         let color = std::io::stderr().is_terminal();
@@ -71,7 +75,8 @@ fn context<'a>(
     provenance: &'a [(String, String)],
     command: &'a str,
 ) -> ReportContext<'a> {
-    ReportContext { profile: &global.profile, results, verification, provenance, command }
+    let (profile, records) = (global.profile.as_str(), "");
+    ReportContext { profile, results, verification, provenance, command, records }
 }
 
 /// What to type in order to make everything in this report again.
@@ -105,7 +110,7 @@ pub fn provenance(
     let mut made: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut data: BTreeMap<String, String> = BTreeMap::new();
     for (key, run) in &session.plan.runs {
-        if let Ok(stored) = session.store.read(key) {
+        if let Ok(stored) = session.evidence().read(key) {
             let Platform { numerics, device } = stored.environment.platform;
             *made
                 .entry((format!("{device}, {numerics}"), stored.environment.commit))

@@ -27,19 +27,24 @@ static CHILDREN: Children = Children::new();
 /// Whether runs are being made. Whatever else this program does loses nothing by ending.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
-pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, Failure> {
-    // First of all: a signal may come at any time, and no thread may be there before.
+/// Lets runs that are being made save before a signal ends the program. To be called first of
+/// all: a signal may come at any time, and no thread may be there before.
+pub fn watch_signals() -> Result<(), Failure> {
     signals::watch(|| {
         if !RUNNING.load(Ordering::SeqCst) {
             signals::end();
         }
         CHILDREN.stop();
-    })?;
+    })
+}
+
+pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, Failure> {
+    watch_signals()?;
     let session = Session::open(global)?;
     let places = device::places(global)?;
     let todo = todo(global, &session)?;
     if !todo.is_empty() {
-        let outcome = execute(global, options, &session, &todo, &places)?;
+        let outcome = execute(global, options.jobs, &session, &todo, &places)?;
         if outcome.interrupted {
             eprintln!("bgm: interrupted; nothing is lost, the same command goes on from here");
             return Ok(exit::INTERRUPTED);
@@ -55,7 +60,7 @@ pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, Failure> {
 }
 
 /// Runs that are not in the store, or not measured; damaged ones are named.
-fn todo(global: &Global, session: &Session) -> Result<BTreeSet<Key>, Failure> {
+pub fn todo(global: &Global, session: &Session) -> Result<BTreeSet<Key>, Failure> {
     let mut todo = BTreeSet::new();
     for (key, lookup) in session.look_up_all() {
         let planned = &session.plan.runs[&key];
@@ -96,16 +101,17 @@ fn jobs_that_fit(place: &Place, jobs: usize, session: &Session, todo: &BTreeSet<
     jobs.min(fit)
 }
 
-fn execute(
+/// Makes the runs of `todo` in the session's store, which must be the one of `global`.
+pub fn execute(
     global: &Global,
-    options: &Reproduce,
+    jobs: Option<usize>,
     session: &Session,
     todo: &BTreeSet<Key>,
     places: &[Place],
 ) -> Result<Outcome, Failure> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let on_gpu = places.iter().any(Place::is_gpu);
-    let jobs = options.jobs.unwrap_or_else(|| if on_gpu { 1 } else { cores() });
+    let jobs = jobs.unwrap_or_else(|| if on_gpu { 1 } else { cores() });
     if jobs == 0 {
         return Err(Failure::Usage("--jobs 0: there must be at least one".to_owned()));
     }

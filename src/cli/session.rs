@@ -7,20 +7,23 @@ use crate::backend::Platform;
 use crate::data::Catalog;
 use crate::experiments::aggregate::{RunRecord, Runs, aggregate};
 use crate::experiments::results::{ExperimentResult, Measured};
-use crate::experiments::{KeyMaker, Plan, Profile, space};
+use crate::experiments::{KeyMaker, Plan, PlannedRun, Profile, space};
 use crate::spec::{Key, RunSpec};
-use crate::store::{Lookup, Store, disk};
+use crate::store::{Evidence, Lookup, Store, Unpacked, disk};
 use crate::verify::Case;
 use crate::verify::claims::Claims;
 use crate::verify::outcome::Verification;
 use crate::verify::reference::Reference;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// A planned profile with its store.
 pub struct Session {
     pub catalog: Catalog,
     pub store: Store,
     pub plan: Plan,
+    /// Files of records that stand in for what the store lacks; none unless a command asks.
+    pub records: Vec<Unpacked>,
 }
 
 impl Session {
@@ -30,25 +33,29 @@ impl Session {
         profile.numerics = device::numerics(global)?;
         let plan =
             Plan::new(&profile, &global.tables, &catalog, &global.only, global.seeds.as_ref())?;
-        Ok(Session { catalog, store: Store::open(&global.store)?, plan })
+        Ok(Session { catalog, store: Store::open(&global.store)?, plan, records: Vec::new() })
     }
 
     /// What the store has of every planned run.
     pub fn look_up_all(&self) -> BTreeMap<Key, Lookup> {
-        let look = |(key, run): (&Key, &crate::experiments::PlannedRun)| {
-            (key.clone(), self.store.look_up(key, &run.spec))
-        };
+        let look =
+            |(key, run): (&Key, &PlannedRun)| (key.clone(), self.store.look_up(key, &run.spec));
         self.plan.runs.iter().map(look).collect()
     }
 
-    /// Results of everything that is stored.
+    /// The store, and the records that stand in for what it lacks.
+    pub fn evidence(&self) -> Evidence<'_> {
+        Evidence { store: &self.store, records: &self.records }
+    }
+
+    /// Results of everything that is stored or stands in the records.
     pub fn results(&self) -> Vec<ExperimentResult> {
-        aggregate(&self.plan, &StoredRuns(&self.store))
+        aggregate(&self.plan, &StoredRuns(self.evidence()))
     }
 }
 
-/// The store as a source of results.
-struct StoredRuns<'a>(&'a Store);
+/// Finished runs as a source of results.
+struct StoredRuns<'a>(Evidence<'a>);
 
 impl Runs for StoredRuns<'_> {
     fn run(&self, key: &Key, spec: &RunSpec) -> Option<RunRecord> {
@@ -138,7 +145,7 @@ fn named(embedded: &str) -> String {
 
 /// Finds the spec of a run: a spec file, a key of any profile, or a key of the store.
 pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
-    let path = std::path::Path::new(target);
+    let path = Path::new(target);
     if path.is_file() {
         let text = std::fs::read_to_string(path)
             .map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
@@ -148,23 +155,13 @@ pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
         // Whatever the file says: what is computed with here is chosen by the options.
         return Ok(spec.with_numerics(&device::numerics(global)?));
     }
-    let digits = target.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if target.len() < 6 || !digits {
+    if !is_key(target) {
         let problem = "is neither a spec file nor a run key (6 to 64 hexadecimal digits)";
         return Err(Failure::Usage(format!("'{target}' {problem}")));
     }
     let catalog = Catalog::new(&global.data);
-    let numerics = device::numerics(global)?;
-    for name in Profile::names(&global.tables) {
-        let Ok(mut profile) = Profile::read(&global.tables, &name) else { continue };
-        profile.numerics = numerics.clone();
-        let Ok(plan) = Plan::new(&profile, &global.tables, &catalog, &[], global.seeds.as_ref())
-        else {
-            continue; // its data set may not be installed
-        };
-        if let Some((_, run)) = plan.runs.iter().find(|(key, _)| key.as_str().starts_with(target)) {
-            return Ok(run.spec.clone());
-        }
+    if let Some((_, run)) = find_planned(global, &catalog, target)? {
+        return Ok(run.spec);
     }
     let store = Store::open(&global.store)?;
     let stored = store.keys()?.into_iter().find(|key| key.as_str().starts_with(target));
@@ -175,13 +172,52 @@ pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
         )));
     };
     let spec = store.read(&key)?.spec;
-    let own = KeyMaker::new(&catalog).key(&spec)?;
-    if own == key {
-        Ok(spec)
-    } else {
-        Err(Failure::Environment(format!(
-            "{}/{key}: its spec has the key {own}: other data or another version made it",
-            global.store.display()
-        )))
+    of_today(&catalog, &key, &spec, &global.store)?;
+    Ok(spec)
+}
+
+/// Whether a text can be a run key or its first digits.
+pub fn is_key(text: &str) -> bool {
+    let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    (6..=64).contains(&text.len()) && text.bytes().all(is_digit)
+}
+
+/// The run of any profile whose key begins with these digits.
+pub fn find_planned(
+    global: &Global,
+    catalog: &Catalog,
+    digits: &str,
+) -> Result<Option<(Key, PlannedRun)>, Failure> {
+    let numerics = device::numerics(global)?;
+    for name in Profile::names(&global.tables) {
+        let Ok(mut profile) = Profile::read(&global.tables, &name) else { continue };
+        profile.numerics = numerics.clone();
+        let Ok(plan) = Plan::new(&profile, &global.tables, catalog, &[], global.seeds.as_ref())
+        else {
+            continue; // its data set may not be installed
+        };
+        if let Some(found) = plan.runs.into_iter().find(|(key, _)| key.as_str().starts_with(digits))
+        {
+            return Ok(Some(found));
+        }
     }
+    Ok(None)
+}
+
+/// Refuses a stored run whose key is not the one that its spec has with the data and the version
+/// that are here.
+pub fn of_today(
+    catalog: &Catalog,
+    key: &Key,
+    spec: &RunSpec,
+    origin: &Path,
+) -> Result<(), Failure> {
+    let own = KeyMaker::new(catalog).key(spec)?;
+    if own == *key {
+        return Ok(());
+    }
+    Err(Failure::Environment(format!(
+        "{}/{key}: its spec has the key {own}: other data or another version made it",
+        origin.display()
+    )))
 }

@@ -1,7 +1,7 @@
 //! `bgm store`: stores of finished runs.
 
 use super::args::{Global, Store as Options, StoreCommand};
-use super::{Failure, session, signals};
+use super::{Failure, prune, session, signals};
 use crate::schedule::worker::INTERRUPTED;
 use crate::store::merge::{self, Merged};
 use crate::store::{Store, StoreError, Unpacked, lock};
@@ -17,6 +17,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub fn store(global: &Global, options: &Options) -> Result<u8, Failure> {
     match &options.command {
         StoreCommand::Export { out } => export(global, out),
+        StoreCommand::Prune(options) => prune::prune(global, options),
         StoreCommand::Merge { from, into } => {
             signals::set(&INTERRUPTED)?;
             merge_all(global, from, into.as_deref().unwrap_or(&global.store))
@@ -149,7 +150,7 @@ fn code_of(merged: &Merged) -> u8 {
 }
 
 /// Of two exit codes, the one that matters more.
-fn worse(a: u8, b: u8) -> u8 {
+pub fn worse(a: u8, b: u8) -> u8 {
     let order = [exit::DEPARTURE, exit::ENVIRONMENT, exit::INCOMPLETE];
     order.into_iter().find(|code| [a, b].contains(code)).unwrap_or(exit::AS_BLESSED)
 }

@@ -113,11 +113,29 @@ impl Catalog {
         if let Some(pinned) = info.content {
             return Ok(pinned.to_owned());
         }
-        let folder = self.root.join(&*info.name);
-        if info.format != Format::Idx && !folder.join(prepared::FOLDER).exists() {
+        if self.is_provisional(info) {
             return Ok(format!("{} has not been prepared here", info.name));
         }
         Ok(self.manifest(info)?.content_hash())
+    }
+
+    /// Whether the hash of a data set is not known here.
+    fn is_provisional(&self, info: &DatasetInfo) -> bool {
+        let folder = self.root.join(&*info.name);
+        info.content.is_none()
+            && info.format != Format::Idx
+            && !folder.join(prepared::FOLDER).exists()
+    }
+
+    /// Whether the hashes of a run's data, and of the data of the runs before it, are known here,
+    /// so that its key is the one that it has wherever it is made.
+    pub fn knows_data_of(&self, spec: &RunSpec) -> bool {
+        std::iter::successors(Some(spec), |spec| spec.parent()).all(|spec| match &spec.data {
+            DataSpec::Toy(_) => true,
+            DataSpec::Images(images) => {
+                self.info(&images.dataset).is_ok_and(|info| !self.is_provisional(&info))
+            }
+        })
     }
 
     /// Training and test images, whole, their files checked against their hashes. Sets other

@@ -322,6 +322,11 @@ impl Profile {
         names(&tables.join("profiles"))
     }
 
+    /// Names of all declared experiments, sorted.
+    pub fn experiment_names(tables: &Path) -> Vec<String> {
+        names(tables)
+    }
+
     /// The experiments of this profile, or those of `only` among them.
     ///
     /// # Errors

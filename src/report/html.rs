@@ -17,6 +17,7 @@ use experiments::ExperimentView;
 struct Page<'a> {
     profile: &'a str,
     command: &'a str,
+    records: &'a str,
     exit: u8,
     exit_words: &'static str,
     /// How many claims have each verdict: number, word, class.
@@ -94,6 +95,7 @@ pub(super) fn page(
     Page {
         profile: context.profile,
         command: context.command,
+        records: context.records,
         exit: verification.exit,
         exit_words: words::exit(verification.exit),
         verdict_counts: claims::verdict_counts(&verification.claims),

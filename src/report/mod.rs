@@ -29,6 +29,8 @@ pub struct ReportContext<'a> {
     pub provenance: &'a [(String, String)],
     /// Command that redoes everything.
     pub command: &'a str,
+    /// What to say of records that the numbers come from; empty where there are none.
+    pub records: &'a str,
 }
 
 /// Why a report could not be written.

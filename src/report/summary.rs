@@ -57,6 +57,9 @@ pub fn terminal_summary(context: &ReportContext<'_>, color: bool) -> String {
     for sentence in &context.verification.lacking {
         text += &format!("Lacking: {sentence}.\n");
     }
+    if !context.records.is_empty() {
+        text += &format!("{}\n", context.records);
+    }
     let exit = context.verification.exit;
     text + &format!("Profile {}: {} (exit code {exit}).\n", context.profile, words::exit(exit))
 }

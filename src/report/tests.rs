@@ -292,6 +292,7 @@ fn the_same_result_gives_the_same_bytes_and_a_true_manifest() {
         verification: &verification,
         provenance: &[("Device".to_owned(), "<none>".to_owned())],
         command: "make reproduce",
+        records: "",
     };
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let written = write(first.path(), &context).unwrap();
@@ -316,6 +317,7 @@ fn the_page_is_whole_and_escapes_what_it_shows() {
         verification: &verification,
         provenance: &[("Device".to_owned(), "<none>".to_owned())],
         command: "make reproduce",
+        records: "",
     };
     let page = html::page(&context, &[], None).unwrap();
     assert!(page.contains("a &#60; b | c") && !page.contains("<none>"));
@@ -336,6 +338,7 @@ fn a_departed_verdict_is_plain_on_the_terminal() {
         verification: &verification,
         provenance: &[],
         command: "make reproduce",
+        records: "",
     };
     let plain = terminal_summary(&context, false);
     assert!(plain.contains("refuted") && plain.contains("1 within"), "{plain}");

@@ -12,7 +12,7 @@ use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use std::collections::BTreeSet;
 use std::io::{self, BufReader, Read, Write};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// What went into a file of records.
 #[derive(Debug, Default)]
@@ -28,7 +28,26 @@ pub struct Exported {
 /// A file of records, unpacked as a store of its own for as long as this lives.
 pub struct Unpacked {
     pub store: Store,
+    /// Where it came from.
+    pub file: PathBuf,
     _folder: tempfile::TempDir,
+}
+
+impl Unpacked {
+    /// A problem with the file's name in the place of where it was unpacked.
+    pub fn named(&self, problem: StoreError) -> StoreError {
+        let named = |path: PathBuf| match path.strip_prefix(self.store.root()) {
+            Ok(inner) => self.file.join(inner),
+            Err(_) => path,
+        };
+        match problem {
+            StoreError::Io { path, source } => StoreError::Io { path: named(path), source },
+            StoreError::Damaged { path, problem } => {
+                StoreError::Damaged { path: named(path), problem }
+            }
+            other => other,
+        }
+    }
 }
 
 /// Maximum size of everything in a file of records: 16 GiB.
@@ -117,7 +136,7 @@ impl Store {
         // What follows the last entry is part of the checksum, too.
         let mut rest = archive.into_inner();
         io::copy(&mut rest, &mut io::sink()).map_err(problem)?;
-        Ok(Unpacked { store, _folder: folder })
+        Ok(Unpacked { store, file: file.to_owned(), _folder: folder })
     }
 }
 

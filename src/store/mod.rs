@@ -1,16 +1,20 @@
 //! Finished runs, each in a folder named by its key; written aside, synced, renamed, so that
 //! a run is there whole or not at all. Every file is checked against a hash when it is read.
 
+pub mod compare;
 pub mod disk;
+mod evidence;
 mod export;
 mod finish;
 pub mod lock;
 mod measured;
 pub mod merge;
 pub mod paths;
+pub mod prune;
 pub mod record;
 mod unfinished;
 
+pub use evidence::Evidence;
 pub use export::{Exported, Unpacked};
 pub use record::Environment;
 
@@ -72,6 +76,13 @@ impl StoredRun {
     /// Whether its weights are there. They are not in a record ([`Store::export`]).
     pub fn has_weights(&self) -> bool {
         self.manifest.absent.is_empty()
+    }
+
+    /// SHA-256 of each file that runs of one spec must share, by its name: metrics and all
+    /// weights, those that a record lacks too.
+    pub fn result_hashes(&self) -> BTreeMap<&str, &str> {
+        let all = self.manifest.files.iter().map(|(name, hash)| (name.as_str(), hash.as_str()));
+        all.filter(|(name, _)| record::is_result(name)).collect()
     }
 
     /// Final weights, or those after a kept epoch.

@@ -9,6 +9,12 @@ pub const WEIGHTS: &str = "weights.safetensors";
 pub const ENVIRONMENT: &str = "environment.json";
 pub const MANIFEST: &str = "manifest.json";
 const CHECKPOINT: &str = "checkpoint.safetensors";
+/// How the names of folders of unfinished runs end.
+pub const PARTIAL: &str = ".partial";
+/// Folder of all measurements.
+pub const MEASURED: &str = "measured";
+/// Folder of damaged runs that were set aside.
+pub const DAMAGED: &str = "damaged";
 /// How the names of folders end in which runs are put together.
 pub const STAGING: &str = ".staging";
 /// How the names of files end that are written before they replace others.
@@ -35,7 +41,7 @@ pub fn run(root: &Path, key: &Key) -> PathBuf {
 
 /// Folder of an unfinished run.
 pub fn partial(root: &Path, key: &Key) -> PathBuf {
-    root.join(format!("{key}.partial"))
+    root.join(format!("{key}{PARTIAL}"))
 }
 
 /// State of an unfinished run.
@@ -73,12 +79,12 @@ pub fn staging(root: &Path, key: &Key, token: &str) -> PathBuf {
 
 /// Where damaged runs are kept for a look at them.
 pub fn damaged(root: &Path, key: &Key, number: u32) -> PathBuf {
-    root.join("damaged").join(format!("{key}-{number}"))
+    root.join(DAMAGED).join(format!("{key}-{number}"))
 }
 
 /// Folder of the measurements of a run.
 pub fn measured(root: &Path, key: &Key) -> PathBuf {
-    root.join("measured").join(key.as_str())
+    root.join(MEASURED).join(key.as_str())
 }
 
 /// A measurement of a run's final weights.

@@ -102,12 +102,16 @@ fn is_weights(name: &str) -> bool {
     name == paths::WEIGHTS || paths::is_snapshot(name)
 }
 
-/// One hash for what must be the same whenever a spec is run again on the same platform.
+/// Whether a file must be the same whenever a spec is run again on the same platform.
+pub(super) fn is_result(name: &str) -> bool {
+    name == paths::METRICS || is_weights(name)
+}
+
+/// One hash for all files of which [`is_result`] says so.
 fn result_hash(files: &BTreeMap<String, String>) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("semantics {TRAINING_SEMANTICS}\n"));
-    let same = |name: &str| name == paths::METRICS || is_weights(name);
-    for (name, sha256) in files.iter().filter(|(name, _)| same(name)) {
+    for (name, sha256) in files.iter().filter(|(name, _)| is_result(name)) {
         hash.update(format!("{name} {sha256}\n"));
     }
     hex(&hash.finalize())
