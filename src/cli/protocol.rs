@@ -33,12 +33,14 @@ fn text(global: &Global) -> Result<Option<(String, ProtocolStamp)>, Failure> {
     };
     let commit = env!("BGM_PROTOCOL_COMMIT").to_owned();
     let sha256 = hex(&Sha256::digest(&text));
-    Ok(Some((text, ProtocolStamp { commit, sha256 })))
+    Ok(Some((text, ProtocolStamp { commit, sha256, blessed: None })))
 }
 
 /// What a reference made now remembers of the protocol.
 pub fn stamp(global: &Global) -> Result<Option<ProtocolStamp>, Failure> {
-    Ok(text(global)?.map(|(_, stamp)| stamp))
+    let Some((_, stamp)) = text(global)? else { return Ok(None) };
+    let blessed = Some(declared(global, std::slice::from_ref(&global.profile))?);
+    Ok(Some(ProtocolStamp { blessed, ..stamp }))
 }
 
 /// How claims and sizes stand to the protocol; `None` if there is none.

@@ -1,7 +1,7 @@
 //! How much weight decay a run was given: what makes "with l2" mean the same at another size.
 
 use super::cost;
-use crate::spec::{Optimizer, RunSpec};
+use crate::spec::{DataSpec, Optimizer, RunSpec};
 use crate::train::schedule::planned_rate;
 use serde::Serialize;
 
@@ -15,7 +15,8 @@ pub struct Dose {
     /// The same over `1 - momentum`.
     pub over_momentum: f64,
     /// `over_momentum` as a multiple of what the authors' settings give: [`PAPER`] without
-    /// momentum, [`PAPER_WITH_MOMENTUM`] with it. `None` without weight decay.
+    /// momentum, [`PAPER_WITH_MOMENTUM`] with it. `None` without weight decay, and of the toy,
+    /// whose settings are others.
     pub of_paper: Option<f64>,
 }
 
@@ -48,7 +49,8 @@ impl Dose {
         let sum = decay * steps * rates.sum::<Option<f64>>()?;
         let over_momentum = sum / (1.0 - momentum);
         let paper = if momentum > 0.0 { PAPER_WITH_MOMENTUM } else { PAPER };
-        Some(Dose { sum, over_momentum, of_paper: Some(over_momentum / paper) })
+        let is_toy = matches!(spec.data, DataSpec::Toy(_));
+        Some(Dose { sum, over_momentum, of_paper: (!is_toy).then(|| over_momentum / paper) })
     }
 }
 
@@ -139,5 +141,11 @@ mod tests {
         let DataSpec::Images(images) = &mut unknown.data else { panic!("images") };
         images.dataset = "insects".to_owned();
         assert_eq!(Dose::of(&unknown, 350), None);
+        // Ten points of the toy are two batches of five.
+        unknown.train.batch_size = 5;
+        let (points_per_class, center, std, shift) = (5, 0.2, 0.15, 0.5);
+        unknown.data = DataSpec::Toy(ToySpec { points_per_class, center, std, shift });
+        let dose = Dose::of(&unknown, 3).unwrap();
+        assert!(close(dose.sum, 5e-4 * 2.0 * 3.0 * 0.1) && dose.of_paper.is_none(), "{dose:?}");
     }
 }

@@ -161,8 +161,12 @@ pub fn decay(dose: Option<Dose>) -> String {
                 let with_momentum = number(over_momentum);
                 (format!("{} ({with_momentum} with momentum)", number(sum)), PAPER_WITH_MOMENTUM)
             };
-            let share = of_paper.map(number).unwrap_or_default();
-            format!("{total}, {share} of the paper's {}", number(paper))
+            match of_paper {
+                None => total,
+                Some(share) => {
+                    format!("{total}, {} of the paper's {}", number(share), number(paper))
+                }
+            }
         }
     }
 }

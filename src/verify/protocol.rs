@@ -31,6 +31,10 @@ pub struct ProtocolStamp {
     pub commit: String,
     /// SHA-256 of its text.
     pub sha256: String,
+    /// Hashes of the claims and of the profile's runs as they were blessed: what later changes
+    /// are told by where the protocol itself holds none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blessed: Option<Declared>,
 }
 
 /// How claims and sizes stand to the protocol.
@@ -154,7 +158,11 @@ pub fn compare(
         "" => "docs/protocol.md".to_owned(),
         commit => format!("docs/protocol.md, commit {commit}"),
     };
-    let Some(declared) = Declared::in_protocol(text)? else {
+    let before = match Declared::in_protocol(text)? {
+        Some(declared) => Some((declared, "it")),
+        None => blessed.and_then(|b| Some((b.blessed.clone()?, "the blessing under it"))),
+    };
+    let Some((declared, moment)) = before else {
         let sentence = format!(
             "Protocol: {named} holds no hashes of claims and runs, so nothing can be said of later \
              changes (`bgm protocol` prints them)"
@@ -166,9 +174,9 @@ pub fn compare(
         changed.insert(0, "the protocol itself".to_owned());
     }
     let sentence = if changed.is_empty() {
-        format!("Protocol: {named}; neither claims nor runs were changed after it")
+        format!("Protocol: {named}; neither claims nor runs were changed after {moment}")
     } else {
-        format!("Changed after the protocol ({named}): {}", changed.join(", "))
+        format!("Protocol: {named}; changed after {moment}: {}", changed.join(", "))
     };
     Ok(ProtocolOutcome { commit, changed, sentence })
 }
@@ -190,7 +198,7 @@ mod tests {
     }
 
     fn stamp(sha256: &str) -> ProtocolStamp {
-        ProtocolStamp { commit: "abc".to_owned(), sha256: sha256.to_owned() }
+        ProtocolStamp { commit: "abc".to_owned(), sha256: sha256.to_owned(), blessed: None }
     }
 
     fn outcome(text: &str, blessed: Option<&str>, now: &Declared) -> ProtocolOutcome {
@@ -219,6 +227,17 @@ mod tests {
         let outcome = outcome(&then.block(), Some("2"), &then);
         assert_eq!(outcome.changed, ["the protocol itself"]);
         assert!(outcome.sentence.contains("commit abc"), "{outcome:?}");
+    }
+
+    #[test]
+    fn without_a_block_the_blessed_hashes_tell() {
+        let then = declared(&[("C1", "a")], &[("t1", "x")]);
+        let now = declared(&[("C1", "b")], &[("t1", "x")]);
+        let blessed = ProtocolStamp { blessed: Some(then.clone()), ..stamp("1") };
+        let outcome = |now| compare(("Words.", &stamp("1")), Some(&blessed), now, "quick").unwrap();
+        assert!(outcome(&then).changed.is_empty());
+        assert_eq!(outcome(&now).changed, ["claim C1"]);
+        assert!(outcome(&now).sentence.contains("after the blessing"));
     }
 
     #[test]

@@ -12,7 +12,8 @@ use crate::report::layout::Numbers;
 
 /// Said of the figure above its panels.
 pub const HOW: &str = " An arrow leads from the weights that a run started from. A region is a \
-                       connected piece of the window in which one class is answered.";
+                       connected piece of the window in which one class is answered: their number at the \
+                       seed that is shown, and its mean \u{b1} sample standard deviation (seeds).";
 
 /// Metric that is told below each panel.
 const REGIONS: &str = "boundary.regions";
@@ -154,8 +155,8 @@ fn told(canvas: &mut Canvas<'_>, numbers: &Numbers<'_>, cell: &CellResult, panel
     canvas.text(at, &format!("{own:.0} {noun}"), bold);
     let published =
         number.published.map(|_| format!("; published figure: {}", number.published_text()));
-    let text = format!("over the seeds {}{}", number.text(), published.unwrap_or_default());
-    canvas.text((at.0 + 84.0, at.1), &text, Font::new(11.0).colour(MUTED));
+    let text = format!("{}{}", number.text(), published.unwrap_or_default());
+    canvas.text((at.0 + 76.0, at.1), &text, Font::new(11.0).colour(MUTED));
 }
 
 /// A line with a head at its end.
