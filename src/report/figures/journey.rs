@@ -12,8 +12,9 @@ use crate::report::layout::Numbers;
 
 /// Said of the figure above its panels.
 pub const HOW: &str = " An arrow leads from the weights that a run started from. A region is a \
-                       connected piece of the window in which one class is answered: their number at the \
-                       seed that is shown, and its mean \u{b1} sample standard deviation (seeds).";
+                       connected piece of the window in which one class is answered; below a \
+                       panel their number at the seed that is shown, and its mean \u{b1} sample \
+                       standard deviation (seeds).";
 
 /// Metric that is told below each panel.
 const REGIONS: &str = "boundary.regions";
