@@ -11,14 +11,18 @@ TORCH ?= $(if $(filter libtorch,$(ENGINE))$(wildcard /dev/nvidiactl /dev/nvidia0
 FEATURES = $(if $(filter yes,$(TORCH)),--features torch)
 BGM = ./target/release/bgm
 CARGO = cargo
-OPTIONS = --profile $(PROFILE) --store $(STORE) --device $(DEVICE) \
-    $(if $(ENGINE),--engine $(ENGINE)) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
+# One word for the shell, whatever a variable holds.
+quote = '$(subst ','\'',$(1))'
+option = $(if $(2),--$(1) $(call quote,$(2)))
+OPTIONS = $(call option,profile,$(PROFILE)) $(call option,store,$(STORE)) \
+    $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) $(call option,only,$(ONLY)) \
+    $(call option,seeds,$(SEEDS))
 
 .PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz sanitize bench \
     bench-vs-pytorch bench-scaling bench-throughput gpu-kit archive-test cluster-test check check-report ci clean help
 
 reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE, ENGINE)
-	@$(BGM) $(OPTIONS) reproduce --out $(OUT) $(if $(JOBS),--jobs $(JOBS))
+	@$(BGM) $(OPTIONS) reproduce $(call option,out,$(OUT)) $(call option,jobs,$(JOBS))
 
 test: setup ## every test, the planted regressions and the comparisons with libtorch included
 	$(CARGO) test --release --features torch --no-fail-fast
@@ -44,7 +48,7 @@ plan: build ## what would run
 	@$(BGM) $(OPTIONS) plan
 
 report: build ## tables, figures and report.html from the store; from expected/records where it is empty
-	@$(BGM) $(OPTIONS) report --out $(OUT)
+	@$(BGM) $(OPTIONS) report $(call option,out,$(OUT))
 
 readme: build ## write the generated tables into README.md
 	@./scripts/readme.sh
@@ -75,10 +79,10 @@ bench-scaling: build ## time and memory against data, R, width, seeds, jobs: tar
 	@$(CARGO) bench --quiet --profile release --bench scaling -- $(if $(SHORT),--short)
 
 bench-throughput: build setup ## images a second of each network on DEVICE, beside PyTorch (NETWORK, STEPS, PYTORCH=no)
-	@./scripts/bench-throughput.sh --device $(DEVICE)
+	@./scripts/bench-throughput.sh $(call option,device,$(DEVICE))
 
 gpu-kit: setup ## what scripts/gpu-visit.sh carries to a machine with a GPU: target/gpu-kit (CIFAR=ARCHIVE)
-	@GPU_KIT_CIFAR=$(CIFAR) ./scripts/gpu-kit.sh
+	@GPU_KIT_CIFAR=$(call quote,$(CIFAR)) ./scripts/gpu-kit.sh
 
 archive-test: ## an archive without .git builds without C++, Python and libtorch; its binary works alone
 	@./scripts/archive-test.sh

@@ -4,6 +4,8 @@
 //! The way of the data: `spec -> key -> (stored? | train -> measure -> store) -> aggregate
 //! over seeds -> table / figure -> compare with expected and published -> verdicts ->
 //! report`. Modules are floors; each imports only what is listed after it.
+// They panic where a stream is closed or a disk full: `cli::terminal` writes instead.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod augment;
 pub mod backend;

@@ -13,7 +13,7 @@ use bad_global_minima::data::progress::Progress;
 use bad_global_minima::data::published::{DATASETS, Format};
 use bad_global_minima::data::records::{CIFAR10, CIFAR100, RecordError, RecordFormat};
 use bad_global_minima::data::stats::ChannelStats;
-use bad_global_minima::data::{Catalog, DataError, DatasetInfo, check, idx};
+use bad_global_minima::data::{Catalog, DataError, DatasetInfo, check, idx, subset};
 use common::pictures::{jpeg, png};
 use flate2::{Compression, write::GzEncoder};
 use image::ExtendedColorType;
@@ -711,6 +711,17 @@ fn prepared_cifar() -> (TempDir, DatasetInfo, PreparedManifest) {
     install(root.path(), &info, &bytes).unwrap();
     let manifest = prepare(&info, root.path(), &mut quiet).unwrap();
     (root, info, manifest)
+}
+
+/// The files of MNIST, as which a subset is written, hold one.
+#[test]
+fn a_subset_of_images_with_several_channels_is_refused() {
+    let (root, info, _) = prepared_cifar();
+    let (train, test) = Catalog::new(root.path()).read(&info).unwrap();
+    let out = root.path().join("subset");
+    let refused = subset::write(&out, &train, &test, "").unwrap_err().to_string();
+    assert!(refused.contains("3 channels") && refused.contains("one channel"), "{refused}");
+    assert!(!out.exists());
 }
 
 #[test]

@@ -13,6 +13,7 @@ use bad_global_minima::data::prepared::{HEADER_BYTES, Header};
 use bad_global_minima::data::published::DATASETS;
 use bad_global_minima::data::stats::ChannelStats;
 use bad_global_minima::experiments::results::Measured;
+use bad_global_minima::rng::{Purpose, Stream};
 use bad_global_minima::spec::Key;
 use bad_global_minima::store::record::{self, MeasuredRecord, RunManifest};
 use bad_global_minima::train::metrics::{Evaluation, Metrics, Status};
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 10] = [
     ("idx", targets::idx),
     ("cifar", targets::cifar),
     ("weights", targets::weights),
@@ -32,6 +33,7 @@ const TARGETS: [Target; 9] = [
     ("prepared", targets::prepared),
     ("image", targets::image),
     ("archive", targets::archive),
+    ("declarations", targets::declarations),
 ];
 
 fn folder(kind: &str, target: &str) -> PathBuf {
@@ -103,6 +105,137 @@ fn tar(name: &str, kind: tar::EntryType, bytes: &[u8]) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
+/// Two profiles, an experiment, claims of every kind and a reference, each small.
+const DECLARATIONS: &str = r#"=== e
+title = "T"
+summary = ""
+source = ""
+base = "toy"
+[[axis]]
+name = "lr"
+label = "Rate"
+[[axis.level]]
+id = "low"
+label = "Low"
+value = 0.01
+set = { "train.learning_rate" = 0.01 }
+[[axis.level]]
+id = "high"
+label = "High"
+value = 0.1
+set = { "train.learning_rate" = 0.1, "init.kind" = "adversarial" }
+[contrast]
+axis = "lr"
+of = "high"
+minus = "low"
+[[metric]]
+name = "test_loss"
+label = "Loss"
+resolution = 0.01
+[[metric]]
+name = "gap.test_loss"
+label = "Gap"
+[[published]]
+cell = { lr = "low" }
+metric = "test_loss"
+value = 1.0
+source = ""
+[render]
+kind = "line"
+x = "lr"
+=== profiles/d
+[base.toy.data.toy]
+points_per_class = 4
+center = 0.2
+std = 0.1
+shift = 0.5
+[base.toy]
+look_at = "train"
+init = { kind = "random", scale = 1.0 }
+network = { arch = "mlp", width = 4, batch_norm = false }
+[base.toy.pretrain]
+corruption = { replication = 1, zero_out = 0.0, unit = "values", random_labels = 1.0 }
+batch_size = 4
+learning_rate = 0.01
+schedule.plateau = { patience = 9, factor = 0.3 }
+epochs = 4
+memorize_from = 95.0
+optimizer = "sgd"
+use_augmentation = false
+use_l2 = false
+use_momentum = false
+evaluate_every = 2
+strength = { momentum = 0.9, weight_decay = 0.1 }
+[base.toy.train]
+batch_size = 4
+learning_rate = 0.01
+schedule.multi_step = { milestones = [0.5], gamma = 0.1 }
+epochs = 4
+optimizer = "adam"
+use_augmentation = true
+use_l2 = true
+use_momentum = true
+evaluate_every = 2
+strength = { momentum = 0.9, weight_decay = 0.1, noise_copies = { copies = 1, std = 0.1 } }
+=== profiles/p
+inherits = "d"
+experiments = ["e"]
+seeds = { toy = "1..4" }
+[override.e]
+"train.epochs" = 6
+[network.mlp]
+"network.width" = 5
+[levels.e]
+lr = ["high", "low"]
+=== claims
+[[claim]]
+id = "A"
+statement = "a"
+source = ""
+counts = "for_the_paper"
+experiment = "e"
+metric = "test_loss"
+statistic = "loss"
+margin = 0.5
+margin_reason = ""
+require = [{ metric = "test_loss", mean_at_least = 1.0 }]
+[[claim.part]]
+test.above = { a = { lr = "low" }, b = { lr = "high" } }
+[[claim.part]]
+test.trend = { axis = "lr" }
+[[claim]]
+id = "B"
+statement = "b"
+source = ""
+counts = "for_the_paper"
+experiment = "e"
+metric = "test_loss"
+statistic = "loss"
+scale = "ratio"
+margin = 1.5
+margin_reason = ""
+[[claim.part]]
+test.equivalent = { a = { lr = "low" }, b = { lr = "high" } }
+[[claim.part]]
+test.best = { a = { lr = "low" }, over = ["lr"] }
+=== expected/p
+profile = "p"
+reason = ""
+date = ""
+commit = ""
+semantics = 3
+verdicts = {}
+[platform]
+numerics = "portable-1"
+device = "x"
+[[value]]
+experiment = "e"
+cell = "lr=low"
+metric = "test_loss"
+seeds = [0, 1, 2]
+values = [1.0, 2.0, 4.0]
+"#;
+
 fn png() -> Vec<u8> {
     let mut out = Vec::new();
     let encoder = image::codecs::png::PngEncoder::new(&mut out);
@@ -151,6 +284,7 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
          path = \"test.bgm\"\nbytes = 1\nsha256 = \"cd\"\n",
         archive.digest
     );
+    let circle = "=== profiles/a\ninherits = \"b\"\n=== profiles/b\ninherits = \"a\"\n";
     let own = std::fs::read(repository().join("data/fashion-mnist-subset/manifest.toml")).unwrap();
     vec![
         ("idx", "images", vec![3, 0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4]),
@@ -191,7 +325,105 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("archive", "file", tar("top/file", tar::EntryType::Regular, b"content")),
         ("archive", "up", tar("top/../../file", tar::EntryType::Regular, b"content")),
         ("archive", "link", tar("top/link", tar::EntryType::Symlink, b"")),
+        ("declarations", "all", DECLARATIONS.into()),
+        ("declarations", "circle", circle.into()),
     ]
+}
+
+/// What stands in the place of a value.
+const VALUES: [&str; 16] = [
+    "nan",
+    "inf",
+    "-inf",
+    "-1",
+    "0",
+    "-0.0",
+    "1e308",
+    "1e-320",
+    "4294967295",
+    "9223372036854775807",
+    "\"\"",
+    "\"e\"",
+    "[]",
+    "{}",
+    "true",
+    "[[0, 1], 2]",
+];
+
+/// The declarations with one to four lines left out, doubled, swapped or given another value.
+fn changed_declarations(input: u64) -> String {
+    let mut stream = Stream::open(input, Purpose::Test, &[]);
+    let mut lines: Vec<String> = DECLARATIONS.lines().map(str::to_owned).collect();
+    for _ in 0..=stream.below(4) {
+        let [at, other] = [0; 2].map(|_| stream.below(lines.len() as u32) as usize);
+        let value = VALUES[stream.below(VALUES.len() as u32) as usize].to_owned();
+        let of = |line: &str| line.split_once(" = ").map(|(_, value)| value.to_owned());
+        let value = of(&lines[other]).filter(|_| stream.below(2) == 0).unwrap_or(value);
+        match stream.below(5) {
+            0 => drop(lines.remove(at)),
+            1 => lines.insert(at, lines[other].clone()),
+            2 => lines.swap(at, other),
+            3 => {
+                if let Some((name, _)) = lines[at].split_once(" = ") {
+                    lines[at] = format!("{name} = {value}");
+                }
+            }
+            _ => {
+                // A value within a line: of an inline table, say.
+                let places: Vec<usize> = lines[at].match_indices("= ").map(|(i, _)| i).collect();
+                if let Some(&place) = places.last() {
+                    let rest = lines[at][place + 2..].to_owned();
+                    let end = rest.find([',', '}']).unwrap_or(rest.len());
+                    lines[at] = format!("{}= {value}{}", &lines[at][..place], &rest[end..]);
+                }
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+/// Such inputs get past the parser of TOML more often than changed bytes do. BGM_FUZZ_INPUTS
+/// says how many.
+#[test]
+fn changed_declarations_pass() {
+    let inputs = std::env::var("BGM_FUZZ_INPUTS").ok().map_or(500, |text| text.parse().unwrap());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            scope.spawn(move || {
+                for input in (first..inputs).step_by(threads as usize) {
+                    let text = changed_declarations(input);
+                    let passed =
+                        std::panic::catch_unwind(|| targets::declarations(text.as_bytes()));
+                    assert!(passed.is_ok(), "input {input}:\n{text}");
+                }
+            });
+        }
+    });
+}
+
+/// A seed that is refused at its first line would test nothing else.
+#[test]
+fn the_declarations_of_the_seed_are_accepted() {
+    use parsers::experiments::{Plan, Profile};
+    let place = tempfile::tempdir().unwrap();
+    let tables = place.path().join("tables");
+    std::fs::create_dir_all(tables.join("profiles")).unwrap();
+    for file in DECLARATIONS.split("=== ").skip(1) {
+        let (name, content) = file.split_once('\n').unwrap();
+        let folder = if name == "claims" || name.starts_with("expected") { "." } else { "tables" };
+        let path = place.path().join(folder).join(format!("{name}.toml"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let profile = Profile::read(&tables, "p").unwrap();
+    let catalog = parsers::data::Catalog::new(place.path());
+    let plan = Plan::new(&profile, &tables, &catalog, &[], None).unwrap();
+    assert_eq!(plan.runs.len(), 9, "three seeds of a run and of a chain");
+    let claims = place.path().join("claims.toml");
+    parsers::verify::claims::Claims::read(&claims, &tables).unwrap();
+    let expected = place.path().join("expected");
+    parsers::verify::reference::Reference::of_profile(&expected, "p").unwrap().unwrap();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use bad_global_minima::rng::{Purpose, Stream};
 use bad_global_minima::spec::{Arch, NetworkSpec, Optimizer, Precision};
 use bad_global_minima::torch::{self, TorchDevice};
 use bad_global_minima::train::source;
-use common::cpu;
+use common::{Workplace, cpu, small_run, text};
 
 fn libtorch() -> TorchDevice {
     torch::initialize().unwrap();
@@ -151,5 +151,23 @@ fn curvature_is_that_of_a_double_backward_pass() {
         let error = apart(&found, &expected);
         println!("{spec:?}: {error:e}");
         assert!(error < 1e-3, "{spec:?}: {error}");
+    }
+}
+
+/// oneDNN and MKL compute other bits under these settings, and the recorded platform would not
+/// show it.
+#[test]
+fn settings_of_the_libraries_below_change_no_bit() {
+    let run = |setting: Option<(&str, &str)>| {
+        let place = Workplace::new();
+        let spec = place.spec_file("spec.json", &small_run());
+        let mut command = place.command(&["--engine", "libtorch", "run", spec.to_str().unwrap()]);
+        let output = command.envs(setting).output().expect("bgm starts");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let plain = run(None);
+    for setting in [("ONEDNN_MAX_CPU_ISA", "SSE41"), ("MKL_CBWR", "COMPATIBLE")] {
+        assert_eq!(run(Some(setting)), plain, "{setting:?}");
     }
 }

@@ -2,18 +2,27 @@
 //! bytes do not account for; what it accepts must be what it promises.
 //! `tests/fuzz_seeds.rs` replays the seeds and what was found through the same functions.
 
+use super::parsers::backend::Platform;
 use super::parsers::corrupt::ImageShape;
+use super::parsers::data::Catalog;
 use super::parsers::data::archive::{Archive, Digest};
 use super::parsers::data::manifest::Manifest;
 use super::parsers::data::prepared::{HEADER_BYTES, Header, PreparedManifest};
 use super::parsers::data::records::{CIFAR10, CIFAR100, RecordError};
 use super::parsers::data::{folders, idx};
+use super::parsers::experiments::aggregate::{RunRecord, Runs, aggregate};
+use super::parsers::experiments::results::Measured;
+use super::parsers::experiments::{Plan, Profile, Seeds};
 use super::parsers::models::tensors::{self, Values};
-use super::parsers::spec::{Key, RunSpec, canonical_text};
+use super::parsers::spec::{Key, Numerics, RunSpec, canonical_text};
 use super::parsers::store::record::{self, Environment, MeasuredRecord, RunManifest};
-use super::parsers::train::metrics::Metrics;
+use super::parsers::train::metrics::{Evaluation, Metrics, Status};
+use super::parsers::verify::claims::Claims;
+use super::parsers::verify::reference::Reference;
+use super::parsers::verify::{self, Case, junit};
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 /// IDX: the first byte is the number of dimensions.
 pub fn idx(data: &[u8]) {
@@ -150,9 +159,7 @@ pub fn image(data: &[u8]) {
 /// Archives: the bytes of a tar file. Nothing may be written but below the folder of the
 /// data set, and nothing is left of an archive that was refused.
 pub fn archive(data: &[u8]) {
-    let fast = std::path::Path::new("/dev/shm");
-    let place = if fast.is_dir() { tempfile::tempdir_in(fast) } else { tempfile::tempdir() };
-    let place = place.expect("a folder");
+    let place = folder();
     let folder = place.path().join("set");
     std::fs::create_dir(&folder).expect("a folder");
     let file = folder.join("archive.tar.gz");
@@ -185,5 +192,105 @@ pub fn archive(data: &[u8]) {
             archive.list(&folder).expect("the list of what was unpacked");
         }
         Err(_) => assert_eq!(left, ["archive.tar.gz"]),
+    }
+}
+
+/// A folder in memory, where there is such a place.
+fn folder() -> tempfile::TempDir {
+    let fast = Path::new("/dev/shm");
+    let place = if fast.is_dir() { tempfile::tempdir_in(fast) } else { tempfile::tempdir() };
+    place.expect("a folder")
+}
+
+/// What begins the line before each file of [`declarations`].
+const FILE: &str = "=== ";
+/// The name of the file that holds the claims.
+const CLAIMS: &str = "claims";
+
+/// Experiments (`=== NAME`), profiles (`=== profiles/NAME`), claims (`=== claims`) and
+/// references (`=== expected/NAME`), each after a line with its name. Profiles that are
+/// accepted are planned, and verified on made-up runs.
+pub fn declarations(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let place = folder();
+    let (tables, expected) = (place.path().join("tables"), place.path().join("expected"));
+    for folder in [tables.join("profiles"), expected.clone()] {
+        std::fs::create_dir_all(folder).expect("a folder");
+    }
+    for file in text.split(FILE).skip(1).take(8) {
+        let (name, content) = file.split_once('\n').unwrap_or((file, ""));
+        let plain = name.len() < 40 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let path = match name.split_once('/') {
+            None if name == CLAIMS => expected.join("claims.toml"),
+            None if plain => tables.join(format!("{name}.toml")),
+            Some(("profiles", name)) if !name.contains('/') && !name.contains('\0') => {
+                tables.join("profiles").join(format!("{name}.toml"))
+            }
+            Some(("expected", name)) if !name.contains('/') && !name.contains('\0') => {
+                expected.join(format!("{name}.toml"))
+            }
+            _ => continue,
+        };
+        // A name may be too long for a file.
+        let _ = std::fs::write(path, content);
+    }
+    let claims = Claims::read(&expected.join("claims.toml"), &tables);
+    for name in Profile::names(&tables) {
+        let Ok(profile) = Profile::read(&tables, &name) else { continue };
+        let Ok(experiments) = profile.experiments(&tables, &[]) else { continue };
+        let levels = experiments.iter().flat_map(|e| &e.axes).map(|axis| axis.levels.len());
+        // Larger grids are refused or planned alike, only slower.
+        if levels.fold(1, usize::saturating_mul) > 64 {
+            continue;
+        }
+        let (catalog, seeds) = (Catalog::new(place.path()), Seeds::first(4));
+        let Ok(plan) = Plan::new(&profile, &tables, &catalog, &[], Some(&seeds)) else { continue };
+        let results = aggregate(&plan, &MadeUp);
+        let reference = Reference::of_profile(&expected, &name);
+        let (Ok(claims), Ok(reference)) = (&claims, &reference) else { continue };
+        let platform = Platform { numerics: Numerics::portable(), device: "any".to_owned() };
+        let verification = verify::verify(&Case {
+            profile: &name,
+            results: &results,
+            claims,
+            reference: reference.as_ref(),
+            platform: &platform,
+            only: &[],
+            strict: false,
+        });
+        assert!(verification.exit < 4);
+        serde_json::to_string(&verification).expect("a verification can be written");
+        junit::to_xml(&verification).expect("and as JUnit");
+    }
+}
+
+/// Runs whose numbers follow from their keys: a tenth of them diverged, as many not fitted.
+struct MadeUp;
+
+impl Runs for MadeUp {
+    fn run(&self, key: &Key, spec: &RunSpec) -> Option<RunRecord> {
+        let digits = u64::from_str_radix(&key.as_str()[..12], 16).expect("hexadecimal digits");
+        let value = |place: u32| (digits.rotate_left(place * 7) % 1000) as f64 / 10.0;
+        let evaluation = Evaluation {
+            epoch: spec.train.stop.max_epochs(),
+            learning_rate: spec.train.learning_rate,
+            train_loss: value(0),
+            train_accuracy: value(1),
+            test_loss: if digits % 10 == 0 { f64::NAN } else { value(2) },
+            test_accuracy: value(3),
+            distance: value(4),
+            distance_relative: value(5),
+        };
+        let status = match digits % 10 {
+            0 => Status::Diverged,
+            1 => Status::NotMemorized,
+            _ => Status::Finished,
+        };
+        let metrics = Metrics { status, epochs: evaluation.epoch, evaluations: vec![evaluation] };
+        Some(RunRecord { metrics, result_hash: String::new() })
+    }
+
+    fn measured(&self, _: &Key, _: &str, _: &str) -> Option<Measured> {
+        None
     }
 }

@@ -4,6 +4,7 @@ use super::args::{Bless, Global};
 use super::session::Session;
 use super::{Failure, device, protocol};
 use crate::backend::Platform;
+use crate::cli::terminal::{note, output};
 use crate::data::Catalog;
 use crate::experiments::{Plan, Profile};
 use crate::spec::Key;
@@ -27,14 +28,14 @@ pub fn bless(global: &Global, options: &Bless) -> Result<u8, Failure> {
     };
     let changes = blessing::changes(old.as_ref(), &new);
     if changes.is_empty() {
-        println!("no number and no verdict changes");
+        output!("no number and no verdict changes");
     }
     for line in &changes {
-        println!("{line}");
+        output!("{line}");
     }
     let path = global.expected.join(format!("{}.toml", global.profile));
     if !options.write {
-        eprintln!("nothing written; --write makes this {}", path.display());
+        note!("nothing written; --write makes this {}", path.display());
         return Ok(exit::AS_BLESSED);
     }
     let text = toml::to_string(&new)
@@ -42,7 +43,7 @@ pub fn bless(global: &Global, options: &Bless) -> Result<u8, Failure> {
     let header = "# Blessed reference values, raw per seed. Made by `bgm bless`; do not edit.\n";
     crate::store::disk::replace(&path, format!("{header}{text}").as_bytes(), "bless")
         .map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
-    eprintln!("{} written", path.display());
+    note!("{} written", path.display());
     Ok(exit::AS_BLESSED)
 }
 
@@ -53,7 +54,7 @@ fn from_store(
     old: Option<&Reference>,
     reason: String,
 ) -> Result<Reference, Failure> {
-    let session = Session::open(global)?;
+    let session = Session::read(global)?;
     let results = session.results();
     let platform = device::first(global)?.platform();
     let commit = made_by(&session, &platform)?;

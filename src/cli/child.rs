@@ -2,6 +2,7 @@
 
 use super::args::{EngineName, Global};
 use super::{Failure as CliFailure, session};
+use crate::cli::terminal::note;
 use crate::experiments::{PlannedRun, cost};
 use crate::measure::MeasureSpec;
 use crate::schedule::devices::Devices;
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -45,7 +46,7 @@ pub fn read_job(global: &Global, target: &str) -> Result<Job, CliFailure> {
 
 /// This program, for another process of it. Not by its path: there may be another program by
 /// now, or none, while this one is still running.
-fn program() -> std::io::Result<PathBuf> {
+pub fn program() -> std::io::Result<PathBuf> {
     let running = PathBuf::from("/proc/self/exe");
     if running.symlink_metadata().is_ok() { Ok(running) } else { std::env::current_exe() }
 }
@@ -113,11 +114,19 @@ impl ChildExecutor<'_> {
         run: &PlannedRun,
         device: &str,
         threads: usize,
-    ) -> std::io::Result<(std::process::Child, PathBuf)> {
+    ) -> Result<(std::process::Child, PathBuf), Failure> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |e: std::io::Error| Failure::Environment(format!("{}: {e}", path.display()))
+        };
         let log = paths::log(&self.global.store, key, &std::process::id().to_string());
-        std::fs::create_dir_all(self.global.store.join("logs"))?;
+        let folder = paths::logs(&self.global.store);
+        std::fs::create_dir_all(&folder).map_err(failed(&folder))?;
+        // Further attempts write below the first.
+        let file = File::options().create(true).append(true).open(&log).map_err(failed(&log))?;
+        let program = program().map_err(failed(Path::new("this program")))?;
         let job = Job { spec: run.spec.clone(), measures: run.measures.clone() };
-        let mut child = Command::new(program()?)
+        let mut child = Command::new(&program)
             .arg0("bgm")
             .args(["run", STDIN, "--progress-json"])
             .args(["--store".as_ref(), self.global.store.as_os_str()])
@@ -128,12 +137,13 @@ impl ChildExecutor<'_> {
             .env("OMP_NUM_THREADS", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Further attempts write below the first.
-            .stderr(File::options().create(true).append(true).open(&log)?)
-            .spawn()?;
+            .stderr(file)
+            .spawn()
+            .map_err(failed(&program))?;
         if let Some(mut input) = child.stdin.take() {
-            // A child that is gone already says why by its status.
-            drop(input.write_all(&serde_json::to_vec(&job)?));
+            let text = serde_json::to_vec(&job).unwrap_or_default();
+            // A child that is gone already, or has no job, says why by its status.
+            drop(input.write_all(&text));
         }
         Ok((child, log))
     }
@@ -145,7 +155,7 @@ fn repeat_warnings(log: &str) {
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     for line in log.lines().filter(|line| line.starts_with("bgm: ")) {
         if said.insert(line.to_owned()) {
-            eprintln!("{line}");
+            note!("{line}");
         }
     }
 }
@@ -174,8 +184,7 @@ impl Executor for ChildExecutor<'_> {
         }
         let threads = self.global.threads.unwrap_or(threads.min(cost::useful_threads(&run.spec)));
         let spawned = self.start(key, run, place.device(), threads);
-        let (mut child, log) =
-            spawned.map_err(|e| Failure::Permanent(format!("cannot start: {e}")))?;
+        let (mut child, log) = spawned?;
         self.children.begun(child.id());
         if let Some(out) = child.stdout.take() {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
@@ -201,11 +210,12 @@ impl Executor for ChildExecutor<'_> {
         let mut failed_on = self.failed_on.lock().unwrap_or_else(PoisonError::into_inner);
         failed_on.insert(key.clone(), place.device().to_owned());
         let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let last = text.lines().last().unwrap_or("no message").to_owned();
+        let last = text.lines().last().unwrap_or("no message, as if the disk were full").to_owned();
         let why = format!("{status}: {last} (log: {})", log.display());
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Err(match code {
-            Some(exit::USAGE | exit::ENVIRONMENT) => Failure::Permanent(why),
+            Some(exit::USAGE) => Failure::Permanent(why),
+            Some(exit::ENVIRONMENT) => Failure::Environment(why),
             _ => Failure::Transient(why),
         })
     }

@@ -2,6 +2,7 @@
 
 use super::args::{Data, DataCommand, Global};
 use super::{Failure, data_progress as progress, signals};
+use crate::cli::terminal::output;
 use crate::data::fetch::{self, FetchOptions};
 use crate::data::import::{self, ImportOptions};
 use crate::data::prepared::PreparedManifest;
@@ -22,7 +23,7 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
             let known = DATASETS.iter().map(|info| info.name.clone().into_owned());
             for name in known.chain(catalog.imported()) {
                 let line =
-                    |place: &str, origin: &str| println!("{name:<22} {place}\n{:22} {origin}", "");
+                    |place: &str, origin: &str| output!("{name:<22} {place}\n{:22} {origin}", "");
                 match catalog.info(&name) {
                     Ok(info) => {
                         let place = catalog.folder(&info);
@@ -40,13 +41,13 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
             watch_signals()?;
             fetch::fetch(&info, catalog.root(), &options, &mut progress::reporter(global.quiet))?;
             prepare::prepare(&info, catalog.root(), &mut progress::reporter(global.quiet))?;
-            println!("{name} is ready");
+            output!("{name} is ready");
         }
         DataCommand::Prepare { name } => {
             watch_signals()?;
             let info = catalog.info(name)?;
             prepare::prepare(&info, catalog.root(), &mut progress::reporter(global.quiet))?;
-            println!("{name} is ready");
+            output!("{name} is ready");
         }
         DataCommand::Import { name, from, side, channels, test_percent, seed, licence } => {
             watch_signals()?;
@@ -67,7 +68,7 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
             let checked =
                 check::check(&info, catalog.root(), &mut progress::reporter(global.quiet))?;
             for (label, split) in [("training", &checked.train), ("test", &checked.test)] {
-                println!(
+                output!(
                     "{label}: {} images, mean {:?}, standard deviation {:?} (scale [0, 1])",
                     split.len(),
                     split.stats.mean(),
@@ -75,12 +76,12 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
                 );
             }
             if info.mean.is_empty() {
-                println!("inputs are normalized by the mean and deviation of the training images");
+                output!("inputs are normalized by the mean and deviation of the training images");
             } else {
-                println!("declared: mean {:?}, standard deviation {:?}", info.mean, info.std);
+                output!("declared: mean {:?}, standard deviation {:?}", info.mean, info.std);
             }
-            println!("content hash {}", catalog.hash_of(&info)?);
-            println!("{name}: every hash matches");
+            output!("content hash {}", catalog.hash_of(&info)?);
+            output!("{name}: every hash matches");
         }
         DataCommand::Subset { from, train, test, seed, out } => {
             let info = catalog.info(from)?;
@@ -93,7 +94,7 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
                 test.len()
             );
             let manifest = subset::write(out, &train, &test, &origin)?;
-            println!("{} files in {}", manifest.file.len(), out.display());
+            output!("{} files in {}", manifest.file.len(), out.display());
         }
     }
     Ok(exit::AS_BLESSED)
@@ -103,23 +104,23 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
 fn describe(name: &str, manifest: &PreparedManifest) {
     if let Some(imported) = &manifest.imported {
         let [channels, height, width] = imported.shape;
-        println!(
+        output!(
             "{name}: {} training and {} test images of {} classes, {channels} channels, \
              {height}x{width} pixels",
             imported.images[0],
             imported.images[1],
             imported.classes.len()
         );
-        println!("mean {:?}, standard deviation {:?}", imported.mean, imported.std);
+        output!("mean {:?}, standard deviation {:?}", imported.mean, imported.std);
         for (count, what) in [
             (imported.grey_images, "grey images were repeated in three channels"),
             (imported.cmyk_images, "CMYK images were converted without a colour profile"),
             (imported.turned_images, "EXIF orientations were not applied"),
         ] {
             if count > 0 {
-                println!("{count} {what}");
+                output!("{count} {what}");
             }
         }
     }
-    println!("content hash {}\n{name} is ready", manifest.content_hash());
+    output!("content hash {}\n{name} is ready", manifest.content_hash());
 }

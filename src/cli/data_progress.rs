@@ -1,10 +1,10 @@
 //! Progress of data commands: a bar on a terminal, a line now and then elsewhere; both on
 //! standard error.
 
+use crate::cli::terminal::{self, note};
 use crate::data::progress::{Progress, Step};
 use crate::schedule::worker::INTERRUPTED;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows progress, and stops the work once the user has asked for it.
 pub fn reporter(quiet: bool) -> impl FnMut(Progress) -> ControlFlow<()> {
-    let terminal = std::io::stderr().is_terminal() && !quiet;
+    let terminal = terminal::is_live(&std::io::stderr()) && !quiet;
     let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = Cleared(ProgressBar::with_draw_target(None, target));
     let (mut step, mut last) = (None, Instant::now());
@@ -30,9 +30,7 @@ pub fn reporter(quiet: bool) -> impl FnMut(Progress) -> ControlFlow<()> {
         if !terminal && !quiet && last.elapsed() >= LINE_EVERY {
             last = Instant::now();
             let total = progress.total.map_or(String::new(), |total| format!(" of {total}"));
-            // Progress is best-effort: a closed standard error does not matter.
-            let line = format!("{}: {}{total}", words(progress.step), progress.done);
-            let _ = writeln!(std::io::stderr(), "{line}");
+            note!("{}: {}{total}", words(progress.step), progress.done);
         }
         let stop = INTERRUPTED.load(Ordering::SeqCst);
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -3,6 +3,7 @@
 use super::args::Global;
 use super::device::{self, Place};
 use super::{Failure, session};
+use crate::cli::terminal::output;
 use crate::data::Catalog;
 use crate::experiments::{Plan, Profile, Seeds};
 use crate::models::weights;
@@ -22,14 +23,14 @@ const TEST_IMAGES: u32 = 500;
 pub fn doctor(global: &Global) -> Result<u8, Failure> {
     let place = device::place(global)?;
     let platform = place.open(global)?.platform();
-    println!("bgm        {} (training semantics {TRAINING_SEMANTICS})", env!("CARGO_PKG_VERSION"));
-    println!("numerics   {}", platform.numerics);
-    println!("device     {}: {}", place.name, platform.device);
+    output!("bgm        {} (training semantics {TRAINING_SEMANTICS})", env!("CARGO_PKG_VERSION"));
+    output!("numerics   {}", platform.numerics);
+    output!("device     {}: {}", place.name, platform.device);
     if let Some(bytes) = place.memory() {
-        println!("memory     {:.1} GiB on the GPU", bytes as f64 / f64::from(1 << 30));
+        output!("memory     {:.1} GiB on the GPU", bytes as f64 / f64::from(1 << 30));
     }
-    println!("threads    {} a run", global.threads.unwrap_or(1));
-    println!("commit     {}", session::commit());
+    output!("threads    {} a run", global.threads.unwrap_or(1));
+    output!("commit     {}", session::commit());
     let catalog = Catalog::new(&global.data);
     let precisions: &[Precision] =
         if place.is_gpu() { &[Precision::Strict, Precision::Tf32] } else { &[Precision::Strict] };
@@ -112,9 +113,9 @@ impl SelfTest<'_> {
     fn report_repeat(&self, first: &str, second: &str) -> bool {
         let (a, b, name) = (short(first), short(second), self.name());
         if first == second {
-            println!("self-test  passed: {name}: {EPOCHS} epochs twice, the same bits ({a})");
+            output!("self-test  passed: {name}: {EPOCHS} epochs twice, the same bits ({a})");
         } else {
-            println!("self-test  FAILED: {name}: {EPOCHS} epochs twice gave {a} and {b}");
+            output!("self-test  FAILED: {name}: {EPOCHS} epochs twice gave {a} and {b}");
         }
         first == second
     }
@@ -128,24 +129,24 @@ impl SelfTest<'_> {
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(made)) {
             // Its steps were made one by one: nothing is wrong, and nothing was tested.
             Ok(Ok(graphs)) if plain == graphs && device::graphs_refused() => {
-                println!("graphs     not available: {name}: see the message above");
+                output!("graphs     not available: {name}: see the message above");
                 true
             }
             Ok(Ok(graphs)) if plain == graphs => {
-                println!("graphs     passed: {name}: the same bits with CUDA graphs");
+                output!("graphs     passed: {name}: the same bits with CUDA graphs");
                 true
             }
             Ok(Ok(graphs)) => {
                 let graphs = short(&graphs);
-                println!("graphs     FAILED: {name}: CUDA graphs gave {graphs}: --no-cuda-graphs");
+                output!("graphs     FAILED: {name}: CUDA graphs gave {graphs}: --no-cuda-graphs");
                 false
             }
             Ok(Err(problem)) => {
-                println!("graphs     FAILED: {name}: use --no-cuda-graphs: {problem}");
+                output!("graphs     FAILED: {name}: use --no-cuda-graphs: {problem}");
                 false
             }
             Err(_) => {
-                println!("graphs     FAILED: {name}: use --no-cuda-graphs: see the error above");
+                output!("graphs     FAILED: {name}: use --no-cuda-graphs: see the error above");
                 false
             }
         }

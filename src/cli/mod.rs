@@ -21,6 +21,7 @@ mod run;
 mod session;
 mod signals;
 mod store;
+mod terminal;
 mod trace;
 mod verify;
 
@@ -35,6 +36,7 @@ use crate::verify::protocol::ProtocolError;
 use crate::verify::reference::ReferenceError;
 use args::{Arguments, Command};
 use clap::Parser;
+use terminal::note;
 
 /// Anything that ends the program with a message.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +112,29 @@ impl Failure {
 
 /// Runs the program with its command line; the exit code.
 pub fn main() -> u8 {
-    let arguments = Arguments::parse();
+    let code = match Arguments::try_parse() {
+        Ok(arguments) => guarded(&arguments),
+        Err(said) if said.use_stderr() => {
+            // There may be nobody left to tell.
+            drop(said.print());
+            exit::USAGE
+        }
+        Err(asked) => {
+            terminal::keep(asked.print());
+            exit::AS_BLESSED
+        }
+    };
+    match terminal::finish() {
+        Ok(()) => code,
+        Err(problem) => {
+            note!("bgm: standard output: {problem}");
+            exit::ENVIRONMENT
+        }
+    }
+}
+
+/// Runs a command; what fails is told on standard error.
+fn guarded(arguments: &Arguments) -> u8 {
     // libtorch's own failures (a GPU out of memory, say) come out of tch as panics: they end
     // in one line and an exit code of their own, which schedulers retry.
     std::panic::set_hook(Box::new(|panic| {
@@ -120,12 +144,15 @@ pub fn main() -> u8 {
         let text = text.unwrap_or("no message");
         let text = text.split("\\nException raised").next().unwrap_or(text);
         let place = panic.location().map_or(String::new(), |at| format!(" ({at})"));
-        eprintln!("bgm: internal error: {}{place}", text.lines().next().unwrap_or_default());
+        note!("bgm: internal error: {}{place}", text.lines().next().unwrap_or_default());
     }));
-    match std::panic::catch_unwind(|| dispatch(&arguments)) {
+    match std::panic::catch_unwind(|| {
+        device::clear_settings()?;
+        dispatch(arguments)
+    }) {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => {
-            eprintln!("bgm: {failure}");
+            note!("bgm: {failure}");
             failure.code()
         }
         Err(_) => exit::INTERNAL,

@@ -1,11 +1,11 @@
 //! A bar on a terminal, a line now and then elsewhere; both on standard error.
 
+use crate::cli::terminal::{self, note};
 use crate::experiments::{Plan, PlannedRun};
 use crate::schedule::Monitor;
 use crate::spec::Key;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ impl<'a> Progress<'a> {
         let cost: BTreeMap<Key, f64> =
             todo.iter().map(|key| (key.clone(), cost(&plan.runs[key]))).collect();
         let length = (cost.values().sum::<f64>() * STEPS) as u64;
-        let terminal = std::io::stderr().is_terminal() && !quiet;
+        let terminal = terminal::is_live(&std::io::stderr()) && !quiet;
         let target =
             if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(length.max(1)), target);
@@ -66,7 +66,7 @@ impl<'a> Progress<'a> {
         if self.terminal {
             self.bar.println(text);
         } else if !self.quiet {
-            eprintln!("{text}");
+            note!("{text}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::args::Global;
+use crate::cli::terminal;
 use crate::experiments::Profile;
 use crate::spec::hex;
 use crate::verify::exit;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 /// Prints the block of hashes of all claims, and of all experiments of all profiles.
 pub fn print(global: &Global) -> Result<u8, Failure> {
     let profiles = Profile::names(&global.tables);
-    print!("{}", declared(global, &profiles)?.block());
+    terminal::print_styled(&declared(global, &profiles)?.block());
     Ok(exit::AS_BLESSED)
 }
 

@@ -2,6 +2,7 @@
 
 use super::args::{Global, Prune};
 use super::{Failure, device};
+use crate::cli::terminal::{note, output};
 use crate::data::Catalog;
 use crate::experiments::space::words;
 use crate::experiments::{KeyMaker, Plan, Profile};
@@ -34,17 +35,17 @@ pub fn prune(global: &Global, options: &Prune) -> Result<u8, Failure> {
         }
     }
     for (reason, count) in &judge.kept {
-        eprintln!("bgm: not removed ({count}): {reason}");
+        note!("bgm: not removed ({count}): {reason}");
     }
     if leftovers.is_empty() {
         if !global.quiet {
-            eprintln!("{}: everything is needed", global.store.display());
+            note!("{}: everything is needed", global.store.display());
         }
         return Ok(exit::AS_BLESSED);
     }
     list(&leftovers);
     if !options.yes {
-        eprintln!("bgm: nothing was removed; --yes removes what is listed");
+        note!("bgm: nothing was removed; --yes removes what is listed");
         return Ok(exit::AS_BLESSED);
     }
     let before = |key: &Key| {
@@ -55,9 +56,9 @@ pub fn prune(global: &Global, options: &Prune) -> Result<u8, Failure> {
     };
     let pruned = store.prune(&leftovers, &before)?;
     for key in &pruned.busy {
-        eprintln!("bgm: run {key} is being worked on, or a run that starts from it: left alone");
+        note!("bgm: run {key} is being worked on, or a run that starts from it: left alone");
     }
-    println!("removed {} of {}: {}", pruned.removed, leftovers.len(), words(pruned.bytes));
+    output!("removed {} of {}: {}", pruned.removed, leftovers.len(), words(pruned.bytes));
     Ok(if pruned.busy.is_empty() { exit::AS_BLESSED } else { exit::INCOMPLETE })
 }
 
@@ -70,10 +71,10 @@ fn list(leftovers: &[Leftover]) {
             Kind::Measurement => "measurement",
             Kind::SetAside => "damaged run, set aside",
         };
-        println!("{:>10}  {kind}  {}", words(*bytes), path.display());
+        output!("{:>10}  {kind}  {}", words(*bytes), path.display());
     }
     let bytes = leftovers.iter().map(|leftover| leftover.bytes).sum();
-    println!("{:>10}  in all, {} not needed", words(bytes), leftovers.len());
+    output!("{:>10}  in all, {} not needed", words(bytes), leftovers.len());
 }
 
 /// What the declarations need.

@@ -1,18 +1,19 @@
 //! `bgm report`: tables, figures and one page.
 
 use super::args::{Global, Report};
-use super::session::{self, Session};
+use super::session::{self, Bar, Session};
 use super::{Failure, records};
 use crate::backend::Platform;
+use crate::cli::terminal::{self, note};
 use crate::experiments::results::ExperimentResult;
 use crate::report::{self, ReportContext};
 use crate::spec::TRAINING_SEMANTICS;
+use crate::store::Store;
 use crate::verify::claims::Claims;
 use crate::verify::exit;
 use crate::verify::outcome::Verification;
 use crate::verify::reference::Reference;
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::Path;
 
 pub fn report(global: &Global, options: &Report) -> Result<u8, Failure> {
@@ -22,14 +23,20 @@ pub fn report(global: &Global, options: &Report) -> Result<u8, Failure> {
         let blessed = blessed.ok_or_else(|| {
             Failure::Incomplete(format!("profile {} has no blessed reference", global.profile))
         })?;
-        print!("{}", report::verdicts_markdown(&blessed.as_verification(&claims)));
+        let verdicts = report::verdicts_markdown(&blessed.as_verification(&claims));
+        terminal::print_styled(&verdicts);
         return Ok(exit::AS_BLESSED);
     }
-    let mut session = Session::open(global)?;
+    let (bar, mut session) = (Bar::read(global)?, Session::plan(global)?);
     session.records = records::of_report(global, options.records.as_deref(), &session)?;
+    if session.records.is_empty() {
+        // A mistyped --store must not pass for an empty one.
+        session.store = Store::existing(&global.store)?;
+    }
+    session::check_writable(&options.out)?;
     let results = session.results();
-    let (verification, platform) = session::verification(global, &results, false)?;
-    write(global, &options.out, &session, (&results, &verification), &platform)?;
+    let verification = bar.judge(global, &results, false);
+    write(global, &options.out, &session, (&results, &verification), &bar.platform)?;
     Ok(exit::AS_BLESSED)
 }
 
@@ -49,9 +56,9 @@ pub fn write(
     };
     report::write(out, &context).map_err(|e| Failure::Environment(e.to_string()))?;
     if !global.quiet {
-        let color = std::io::stderr().is_terminal();
-        eprint!("{}", report::terminal_summary(&context, color));
-        eprintln!("report: {}", out.join("report.html").display());
+        let color = terminal::is_colored(&std::io::stderr());
+        terminal::say_styled(&report::terminal_summary(&context, color));
+        note!("report: {}", out.join("report.html").display());
     }
     Ok(())
 }

@@ -4,8 +4,9 @@ use super::args::{EngineName, Global, Reproduce};
 use super::child::{ChildExecutor, Children};
 use super::device::{self, Place};
 use super::progress::Progress;
-use super::session::{self, Session};
+use super::session::{self, Bar, Session};
 use super::{Failure, report, signals};
+use crate::cli::terminal::note;
 use crate::experiments::cost;
 use crate::experiments::memory::Memory;
 use crate::experiments::space::Space;
@@ -13,7 +14,7 @@ use crate::schedule::devices::Devices;
 use crate::schedule::worker::unmeasured;
 use crate::schedule::{self, Outcome};
 use crate::spec::Key;
-use crate::store::Lookup;
+use crate::store::{Lookup, paths};
 use crate::verify::exit;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -40,23 +41,30 @@ pub fn watch_signals() -> Result<(), Failure> {
 
 pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, Failure> {
     watch_signals()?;
-    let session = Session::open(global)?;
+    // Whatever can be wrong after the runs is looked at before them.
+    let (bar, session) = (Bar::read(global)?, Session::open(global)?);
     let places = device::places(global)?;
+    session::check_writable(&options.out)?;
     let todo = todo(global, &session)?;
+    let mut environment = false;
     if !todo.is_empty() {
+        session::check_writable(&paths::logs(session.store.root()))?;
         let outcome = execute(global, options.jobs, &session, &todo, &places)?;
         if outcome.interrupted {
-            eprintln!("bgm: interrupted; nothing is lost, the same command goes on from here");
+            note!("bgm: interrupted; nothing is lost, the same command goes on from here");
             return Ok(exit::INTERRUPTED);
         }
         for (key, why) in &outcome.failed {
-            eprintln!("bgm: run {key} failed: {why}");
+            note!("bgm: run {key} failed: {why}");
         }
+        environment = outcome.environment;
     }
     let results = session.results();
-    let (verification, platform) = session::verification(global, &results, options.strict)?;
-    report::write(global, &options.out, &session, (&results, &verification), &platform)?;
-    Ok(verification.exit)
+    let verification = bar.judge(global, &results, options.strict);
+    report::write(global, &options.out, &session, (&results, &verification), &bar.platform)?;
+    // A departure is one whatever else went wrong.
+    let is_environment = environment && verification.exit != exit::DEPARTURE;
+    Ok(if is_environment { exit::ENVIRONMENT } else { verification.exit })
 }
 
 /// Runs that are not in the store, or not measured; damaged ones are named.
@@ -72,7 +80,7 @@ pub fn todo(global: &Global, session: &Session) -> Result<BTreeSet<Key>, Failure
                 }
             }
             Lookup::Damaged(problem) => {
-                eprintln!(
+                note!(
                     "bgm: {problem}; it is run again, the damaged one is kept in {}/damaged",
                     global.store.display()
                 );
@@ -96,7 +104,7 @@ fn jobs_that_fit(place: &Place, jobs: usize, session: &Session, todo: &BTreeSet<
     let each = largest.max().unwrap_or(0).saturating_add(GPU_CONTEXT).saturating_mul(2);
     let fit = usize::try_from(memory / each).unwrap_or(jobs).max(1);
     if fit < jobs {
-        eprintln!("bgm: {} has memory for {fit} runs at a time, not {jobs}", place.name);
+        note!("bgm: {} has memory for {fit} runs at a time, not {jobs}", place.name);
     }
     jobs.min(fit)
 }
@@ -115,6 +123,8 @@ pub fn execute(
     if jobs == 0 {
         return Err(Failure::Usage("--jobs 0: there must be at least one".to_owned()));
     }
+    // Each run keeps a core busy; more side by side would only take memory.
+    let jobs = jobs.min(cores());
     let jobs = places.iter().map(|p| jobs_that_fit(p, jobs, session, todo)).min().unwrap_or(jobs);
     let engine = places.first().map_or(EngineName::Portable, |place| place.engine);
     let names: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
@@ -133,7 +143,7 @@ pub fn execute(
     let spaces = todo.iter().map(|key| Space::of(&session.plan.runs[key].spec));
     session::check_space(&session.store, Space::together(spaces, jobs))?;
     if !global.quiet {
-        eprintln!(
+        note!(
             "{} of {} runs to do, {jobs} at a time on {place}",
             todo.len(),
             session.plan.runs.len()

@@ -2,6 +2,7 @@
 
 use super::args::{Global, Run};
 use super::{Failure, device, session, signals};
+use crate::cli::terminal::{note, output};
 use crate::data::Catalog;
 use crate::experiments::KeyMaker;
 use crate::experiments::space::Space;
@@ -49,7 +50,7 @@ pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
             .map_err(|e| Failure::Usage(format!("--checkpoint-seconds: {e}")))?,
         lock_patience: lock::SILENCE,
         progress: &progress,
-        notice: &|text| eprintln!("bgm: {text}"),
+        notice: &|text| note!("bgm: {text}"),
     };
     let (key, made) = worker::run(&job.spec, &context)?;
     worker::measure(&key, &job.measures, &context)?;
@@ -57,13 +58,13 @@ pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
         let stored = store.read(&key)?;
         let how = if made == Made::Now { "trained" } else { "already stored" };
         let last = stored.metrics.last();
-        eprintln!(
+        note!(
             "{how}: {:?} after {} epochs, test accuracy {:.2}%",
             stored.metrics.status,
             stored.metrics.epochs,
             last.map_or(f64::NAN, |e| e.test_accuracy)
         );
-        println!("{key} {}", stored.result_hash);
+        output!("{key} {}", stored.result_hash);
     }
     Ok(exit::AS_BLESSED)
 }

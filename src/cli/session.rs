@@ -4,18 +4,20 @@ use super::Failure;
 use super::args::Global;
 use super::{device, protocol};
 use crate::backend::Platform;
-use crate::data::Catalog;
+use crate::cli::terminal::note;
+use crate::data::{Catalog, files};
 use crate::experiments::aggregate::{RunRecord, Runs, aggregate};
 use crate::experiments::results::{ExperimentResult, Measured};
 use crate::experiments::{KeyMaker, Plan, PlannedRun, Profile, space};
 use crate::spec::{Key, RunSpec};
-use crate::store::{Evidence, Lookup, Store, Unpacked, disk};
+use crate::store::{Evidence, Lookup, Store, StoreError, Unpacked, disk};
 use crate::verify::Case;
 use crate::verify::claims::Claims;
 use crate::verify::outcome::Verification;
+use crate::verify::protocol::ProtocolOutcome;
 use crate::verify::reference::Reference;
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 /// A planned profile with its store.
 pub struct Session {
@@ -27,13 +29,32 @@ pub struct Session {
 }
 
 impl Session {
+    /// A session whose store is made if need be.
     pub fn open(global: &Global) -> Result<Session, Failure> {
+        Session::with(global, Store::open)
+    }
+
+    /// A session that reads a store, which must be there: a mistyped `--store` must not pass
+    /// for an empty one.
+    pub fn read(global: &Global) -> Result<Session, Failure> {
+        Session::with(global, Store::existing)
+    }
+
+    /// A session that asks what a store holds, whether or not there is one.
+    pub fn plan(global: &Global) -> Result<Session, Failure> {
+        Session::with(global, |root| Ok(Store::at(root)))
+    }
+
+    fn with(
+        global: &Global,
+        open: impl FnOnce(PathBuf) -> Result<Store, StoreError>,
+    ) -> Result<Session, Failure> {
         let catalog = Catalog::new(&global.data);
         let mut profile = Profile::read(&global.tables, &global.profile)?;
         profile.numerics = device::numerics(global)?;
         let plan =
             Plan::new(&profile, &global.tables, &catalog, &global.only, global.seeds.as_ref())?;
-        Ok(Session { catalog, store: Store::open(&global.store)?, plan, records: Vec::new() })
+        Ok(Session { catalog, store: open(global.store.clone())?, plan, records: Vec::new() })
     }
 
     /// What the store has of every planned run.
@@ -65,7 +86,7 @@ impl Runs for StoredRuns<'_> {
             }
             Lookup::Missing | Lookup::Partial => None,
             Lookup::Damaged(problem) => {
-                eprintln!("bgm: not used: {problem}");
+                note!("bgm: not used: {problem}");
                 None
             }
         }
@@ -75,7 +96,7 @@ impl Runs for StoredRuns<'_> {
         match self.0.measured(key, id, result_hash) {
             Ok(measured) => measured,
             Err(problem) => {
-                eprintln!("bgm: not used: {problem}");
+                note!("bgm: not used: {problem}");
                 None
             }
         }
@@ -97,26 +118,52 @@ pub fn check_space(store: &Store, needed: u64) -> Result<(), Failure> {
     }
 }
 
-/// Claims, reference and platform together with the verdicts on `results`.
-pub fn verification(
-    global: &Global,
-    results: &[ExperimentResult],
-    strict: bool,
-) -> Result<(Verification, Platform), Failure> {
-    let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
-    let blessed = Reference::of_profile(&global.expected, &global.profile)?;
-    let platform = device::first(global)?.platform();
-    let mut verification = crate::verify::verify(&Case {
-        profile: &global.profile,
-        results,
-        claims: &claims,
-        reference: blessed.as_ref(),
-        platform: &platform,
-        only: &global.only,
-        strict,
-    });
-    verification.protocol = protocol::outcome(global, blessed.as_ref())?;
-    Ok((verification, platform))
+/// Makes a folder and sees that it can be written to, before hours of work end there.
+pub fn check_writable(folder: &Path) -> Result<(), Failure> {
+    let tried = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
+    match tried {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Failure::Environment(format!("{}: {e}", folder.display()))),
+    }
+}
+
+/// What results are held against.
+pub struct Bar {
+    claims: Claims,
+    blessed: Option<Reference>,
+    pub platform: Platform,
+    protocol: Option<ProtocolOutcome>,
+}
+
+impl Bar {
+    /// Reads claims and reference of the profile.
+    pub fn read(global: &Global) -> Result<Bar, Failure> {
+        let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
+        let blessed = Reference::of_profile(&global.expected, &global.profile)?;
+        let platform = device::first(global)?.platform();
+        let protocol = protocol::outcome(global, blessed.as_ref())?;
+        Ok(Bar { claims, blessed, platform, protocol })
+    }
+
+    /// The verdicts on `results`.
+    pub fn judge(
+        &self,
+        global: &Global,
+        results: &[ExperimentResult],
+        strict: bool,
+    ) -> Verification {
+        let mut verification = crate::verify::verify(&Case {
+            profile: &global.profile,
+            results,
+            claims: &self.claims,
+            reference: self.blessed.as_ref(),
+            platform: &self.platform,
+            only: &global.only,
+            strict,
+        });
+        verification.protocol.clone_from(&self.protocol);
+        verification
+    }
 }
 
 /// What git prints for some arguments; `None` outside of git.
@@ -146,8 +193,9 @@ fn named(embedded: &str) -> String {
 /// Finds the spec of a run: a spec file, a key of any profile, or a key of the store.
 pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
     let path = Path::new(target);
-    if path.is_file() {
-        let text = std::fs::read_to_string(path)
+    // Not a folder: a key may be the name of one in the store, if that is where we are.
+    if path.exists() && !path.is_dir() {
+        let text = files::read_text(path)
             .map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
         let spec: RunSpec = serde_json::from_str(&text)
             .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
@@ -160,20 +208,44 @@ pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
         return Err(Failure::Usage(format!("'{target}' {problem}")));
     }
     let catalog = Catalog::new(&global.data);
-    if let Some((_, run)) = find_planned(global, &catalog, target)? {
+    let store = Store::at(&global.store);
+    // A whole key of a sound run needs no plan of every profile.
+    if let Ok(key) = target.parse::<Key>()
+        && let Ok(stored) = store.read(&key)
+        && of_today(&catalog, &key, &stored.spec, &global.store).is_ok()
+    {
+        return Ok(stored.spec);
+    }
+    let planned = find_planned(global, &catalog, target)?;
+    let mut stored = if global.store.is_dir() { store.keys()? } else { Vec::new() };
+    stored.retain(|key| key.as_str().starts_with(target));
+    unambiguous(target, planned.iter().map(|(key, _)| key).chain(&stored))?;
+    if let Some((_, run)) = planned {
         return Ok(run.spec);
     }
-    let store = Store::open(&global.store)?;
-    let stored = store.keys()?.into_iter().find(|key| key.as_str().starts_with(target));
-    let Some(key) = stored else {
+    let Some(key) = stored.first() else {
         return Err(Failure::Usage(format!(
             "no profile plans a run {target}, and {} holds none; `bgm plan` lists keys",
             global.store.display()
         )));
     };
-    let spec = store.read(&key)?.spec;
-    of_today(&catalog, &key, &spec, &global.store)?;
+    let spec = store.read(key)?.spec;
+    of_today(&catalog, key, &spec, &global.store)?;
     Ok(spec)
+}
+
+/// Refuses digits that several keys begin with.
+fn unambiguous<'a>(digits: &str, keys: impl Iterator<Item = &'a Key>) -> Result<(), Failure> {
+    let keys: BTreeSet<&str> = keys.map(Key::as_str).collect();
+    if keys.len() < 2 {
+        return Ok(());
+    }
+    let count = keys.len();
+    let keys: Vec<&str> = keys.into_iter().collect();
+    Err(Failure::Usage(format!(
+        "'{digits}' is the beginning of {count} run keys; write more of one of them: {}",
+        keys.join(", ")
+    )))
 }
 
 /// Whether a text can be a run key or its first digits.
@@ -183,12 +255,16 @@ pub fn is_key(text: &str) -> bool {
 }
 
 /// The run of any profile whose key begins with these digits.
+///
+/// # Errors
+/// If several do.
 pub fn find_planned(
     global: &Global,
     catalog: &Catalog,
     digits: &str,
 ) -> Result<Option<(Key, PlannedRun)>, Failure> {
     let numerics = device::numerics(global)?;
+    let mut found = BTreeMap::new();
     for name in Profile::names(&global.tables) {
         let Ok(mut profile) = Profile::read(&global.tables, &name) else { continue };
         profile.numerics = numerics.clone();
@@ -196,12 +272,13 @@ pub fn find_planned(
         else {
             continue; // its data set may not be installed
         };
-        if let Some(found) = plan.runs.into_iter().find(|(key, _)| key.as_str().starts_with(digits))
-        {
-            return Ok(Some(found));
+        found.extend(plan.runs.into_iter().filter(|(key, _)| key.as_str().starts_with(digits)));
+        if found.keys().any(|key| key.as_str() == digits) {
+            break;
         }
     }
-    Ok(None)
+    unambiguous(digits, found.keys())?;
+    Ok(found.pop_first())
 }
 
 /// Refuses a stored run whose key is not the one that its spec has with the data and the version

@@ -6,6 +6,7 @@
 //! background. Only SIGHUP stays ignored if it was: that is what `nohup` is for.
 
 use super::Failure;
+use crate::cli::terminal::note;
 use crate::schedule::worker::SAVING;
 use crate::verify::exit;
 use nix::sys::signal::{SigSet, Signal};
@@ -65,7 +66,7 @@ pub fn end_soon(text: &'static str) {
         }
         std::thread::sleep(LAST);
         if !SAVING.load(Ordering::SeqCst) {
-            eprintln!("bgm: {text}");
+            note!("bgm: {text}");
         }
         end();
     });

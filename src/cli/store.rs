@@ -2,6 +2,7 @@
 
 use super::args::{Global, Store as Options, StoreCommand};
 use super::{Failure, prune, session, signals};
+use crate::cli::terminal::note;
 use crate::schedule::worker::INTERRUPTED;
 use crate::store::merge::{self, Merged};
 use crate::store::{Store, StoreError, Unpacked, lock};
@@ -33,10 +34,10 @@ fn export(global: &Global, out: &Path) -> Result<u8, Failure> {
     let file = if out.is_dir() { out.join(RECORDS) } else { out.to_owned() };
     let exported = store.export(&file)?;
     for problem in &exported.damaged {
-        eprintln!("bgm: not exported: {problem}");
+        note!("bgm: not exported: {problem}");
     }
     if !global.quiet {
-        eprintln!(
+        note!(
             "{}: records of {} runs and {} measurements, {} bytes",
             file.display(),
             exported.runs,
@@ -97,7 +98,7 @@ fn merge_all(global: &Global, from: &[PathBuf], into: &Path) -> Result<u8, Failu
                 if !global.quiet && said.get().elapsed() >= LINE_EVERY {
                     said.set(Instant::now());
                     let root = source.store().root().display().to_string();
-                    eprintln!("{}: {number} of {of} runs", source.named(&root));
+                    note!("{}: {number} of {of} runs", source.named(&root));
                 }
             },
         };
@@ -110,19 +111,16 @@ fn merge_all(global: &Global, from: &[PathBuf], into: &Path) -> Result<u8, Failu
 
 fn report(global: &Global, store: &Store, source: &Source, merged: &Merged) {
     for conflict in &merged.conflicts {
-        eprintln!("bgm: {}", source.named(conflict));
+        note!("bgm: {}", source.named(conflict));
     }
     for problem in &merged.damaged {
-        eprintln!("bgm: not merged: {}", source.named(problem));
+        note!("bgm: not merged: {}", source.named(problem));
     }
     for key in &merged.busy {
-        eprintln!(
-            "bgm: run {key} is being worked on in {}: call again later",
-            store.root().display()
-        );
+        note!("bgm: run {key} is being worked on in {}: call again later", store.root().display());
     }
     if !global.quiet {
-        eprintln!(
+        note!(
             "{} into {}: {} runs and {} measurements merged, {} were there already, {} conflicts, \
              {} damaged, {} being worked on",
             source.named(&source.store().root().display().to_string()),

@@ -2,6 +2,7 @@
 
 use super::args::{Global, Trace};
 use super::{Failure, device, session};
+use crate::cli::terminal::note;
 use crate::data::Catalog;
 use crate::experiments::KeyMaker;
 use crate::schedule::worker::{self, Context, RunError};
@@ -24,7 +25,7 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
         checkpoint_every: worker::CHECKPOINT_EVERY,
         lock_patience: lock::SILENCE,
         progress: &|_, _| {},
-        notice: &|text| eprintln!("bgm: {text}"),
+        notice: &|text| note!("bgm: {text}"),
     };
     let parent = match spec.parent() {
         Some(parent) => {
@@ -45,7 +46,7 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
     std::fs::write(&options.out, bytes)
         .map_err(|e| Failure::Environment(format!("{}: {e}", options.out.display())))?;
     if !global.quiet {
-        eprintln!("{} steps of run {key} in {}", options.steps, options.out.display());
+        note!("{} steps of run {key} in {}", options.steps, options.out.display());
     }
     Ok(exit::AS_BLESSED)
 }

@@ -1,15 +1,15 @@
 //! `bgm verify`: the store against reference and claims.
 
 use super::args::{Format, Global, Verify};
-use super::session::{self, Session};
+use super::session::{Bar, Session};
 use super::{Failure, report};
+use crate::cli::terminal::{self, output};
 use crate::verify::junit;
-use std::io::IsTerminal;
 
 pub fn verify(global: &Global, options: &Verify) -> Result<u8, Failure> {
-    let session = Session::open(global)?;
+    let (bar, session) = (Bar::read(global)?, Session::read(global)?);
     let results = session.results();
-    let (verification, platform) = session::verification(global, &results, options.strict)?;
+    let verification = bar.judge(global, &results, options.strict);
     if let Some(path) = &options.junit {
         let text = junit::to_xml(&verification).map_err(Failure::Environment)?;
         std::fs::write(path, text)
@@ -19,12 +19,13 @@ pub fn verify(global: &Global, options: &Verify) -> Result<u8, Failure> {
         Format::Json => {
             let text = serde_json::to_string_pretty(&verification)
                 .map_err(|e| Failure::Environment(format!("verification as JSON: {e}")))?;
-            println!("{text}");
+            output!("{text}");
         }
         Format::Text => {
-            let color = std::io::stdout().is_terminal();
-            let provenance = report::provenance(global, &session, &platform);
-            print!("{}", report::summary(global, &results, &verification, &provenance, color));
+            let color = terminal::is_colored(&std::io::stdout());
+            let provenance = report::provenance(global, &session, &bar.platform);
+            let summary = report::summary(global, &results, &verification, &provenance, color);
+            terminal::print_styled(&summary);
         }
     }
     Ok(verification.exit)

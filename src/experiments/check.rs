@@ -21,6 +21,12 @@ pub fn experiment(experiment: &Experiment) -> Result<(), String> {
                     has that name"
             .to_owned());
     }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if !experiment.id.chars().all(plain) {
+        return Err("the name of the file may hold letters, digits, '_', '-' and '.' alone: \
+                    files, pages and LaTeX labels are called by it"
+            .to_owned());
+    }
     axes(experiment)?;
     if experiment.metrics.is_empty() {
         return Err("no [[metric]]: nothing would be shown".to_owned());

@@ -7,6 +7,7 @@ use crate::data::{Catalog, DataError};
 use crate::measure::MeasureSpec;
 use crate::spec::{Key, RunSpec, SpecError};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 /// One cell of a grid: the runs of its seeds.
@@ -62,6 +63,22 @@ pub(super) fn combinations(experiment: &Experiment) -> Vec<Vec<usize>> {
     })
 }
 
+/// Most runs of one experiment that a plan is made for: a bound on memory.
+const MAX_RUNS: u64 = 1_000_000;
+
+fn check_size(experiment: &Experiment, seeds: &Range<u64>) -> Result<(), String> {
+    let seeds = seeds.end.saturating_sub(seeds.start);
+    let levels = experiment.axes.iter().map(|axis| axis.levels.len() as u64);
+    let cells = levels.fold(1, u64::saturating_mul);
+    let runs = cells.saturating_mul(seeds);
+    if runs <= MAX_RUNS {
+        return Ok(());
+    }
+    Err(format!(
+        "{cells} cells over {seeds} seeds are more than {MAX_RUNS} runs; give the axes fewer levels"
+    ))
+}
+
 impl Plan {
     /// Makes the plan of a profile, or of `only` some of its experiments; `seeds` are asked for
     /// instead of the profile's.
@@ -80,6 +97,8 @@ impl Plan {
         for experiment in profile.experiments(tables, only)? {
             let own = profile.seeds_of(&experiment);
             let seeds = seeds.unwrap_or(&own).of(&own);
+            check_size(&experiment, &seeds)
+                .map_err(|problem| profile.problem_of(&experiment, problem))?;
             let mut cells = Vec::new();
             let mut wanted: Vec<(u64, RunSpec, Key)> = Vec::new();
             for levels in combinations(&experiment) {

@@ -18,6 +18,7 @@ pub mod results;
 mod seeds;
 pub mod space;
 mod template;
+pub mod text;
 
 pub use check::{duplicate, named_levels, named_metric};
 pub use declare::{

@@ -2,7 +2,8 @@
 //! `paper_tables/profiles/<name>.toml`; one may inherit from another.
 
 use super::declare::{Experiment, Level};
-use super::{Seeds, Template, check};
+use super::{Seeds, Template, check, text};
+use crate::data::files;
 use crate::spec::{Arch, Numerics};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -15,8 +16,10 @@ pub enum ProfileError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{}: {problem}", path.display())]
     Parse { path: PathBuf, problem: String },
-    #[error("unknown profile '{name}'; there are: {known}")]
-    UnknownProfile { name: String, known: String },
+    #[error("{}: there is no such folder; see --tables", folder.display())]
+    NoFolder { folder: PathBuf },
+    #[error("unknown profile '{name}' in {}; there are: {known}", folder.display())]
+    UnknownProfile { name: String, folder: PathBuf, known: String },
     #[error("unknown experiment '{name}' in {wanted_by}; there are: {known}")]
     UnknownExperiment { name: String, wanted_by: String, known: String },
 }
@@ -79,15 +82,12 @@ struct ProfileFile {
 }
 
 fn read(path: &Path) -> Result<String, ProfileError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| ProfileError::Read { path: path.to_owned(), source })
+    files::read_text(path).map_err(|source| ProfileError::Read { path: path.to_owned(), source })
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ProfileError> {
-    toml::from_str(&read(path)?).map_err(|e| ProfileError::Parse {
-        path: path.to_owned(),
-        problem: e.to_string().trim_end().to_owned(),
-    })
+    text::parse(&read(path)?)
+        .map_err(|problem| ProfileError::Parse { path: path.to_owned(), problem })
 }
 
 impl ProfileFile {
@@ -207,8 +207,16 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Most parts of a dotted field. A template has fewer; without a bound, a long enough name
+/// would be too deep for the stack.
+const MAX_DEPTH: usize = 16;
+
 /// Sets the dotted `path` of a table, making tables on the way.
 fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<(), String> {
+    if path.split('.').nth(MAX_DEPTH).is_some() {
+        let begins: String = path.chars().take(40).collect();
+        return Err(format!("'{begins}...' has more than {MAX_DEPTH} parts"));
+    }
     let Some((head, rest)) = path.split_once('.') else {
         table.insert(path.to_owned(), value);
         return Ok(());
@@ -253,11 +261,14 @@ impl Profile {
     ) -> Result<Profile, ProfileError> {
         let folder = tables.join("profiles");
         let path = folder.join(format!("{name}.toml"));
+        if !folder.is_dir() {
+            return Err(ProfileError::NoFolder { folder });
+        }
         if !path.exists() {
             let known = names(&folder).join(", ");
             let name = name.to_owned();
             return Err(match heirs.last() {
-                None => ProfileError::UnknownProfile { name, known },
+                None => ProfileError::UnknownProfile { name, folder, known },
                 Some(heir) => ProfileError::Parse {
                     path: folder.join(format!("{heir}.toml")),
                     problem: format!("inherits = '{name}': no such profile; there are: {known}"),
@@ -382,10 +393,7 @@ impl Profile {
         experiment: &Experiment,
         levels: &[&Level],
     ) -> Result<Template, ProfileError> {
-        let problem = |problem: String| ProfileError::Parse {
-            path: self.path.with_file_name(format!("../{}.toml", experiment.id)),
-            problem,
-        };
+        let problem = |problem| self.problem_of(experiment, problem);
         let base = self.bases.get(&experiment.base).and_then(toml::Value::as_table);
         let mut table = base.cloned().ok_or_else(|| {
             problem(format!("profile '{}' has no [base.{}]", self.name, experiment.base))
@@ -402,6 +410,12 @@ impl Profile {
             set(&mut table, path, value.clone()).map_err(problem)?;
         }
         table.try_into().map_err(|e: toml::de::Error| problem(e.to_string().trim_end().to_owned()))
+    }
+
+    /// Something that is wrong with an experiment in this profile.
+    pub fn problem_of(&self, experiment: &Experiment, problem: String) -> ProfileError {
+        let path = self.path.with_file_name(format!("../{}.toml", experiment.id));
+        ProfileError::Parse { path, problem }
     }
 
     /// Seeds of an experiment: its own in this profile, or its base's.

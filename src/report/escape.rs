@@ -41,8 +41,9 @@ pub fn latex(text: &str) -> String {
         match character {
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', character]),
             '\\' => out.push_str("\\textbackslash{}"),
-            // Right after a row's `\\`, a bracket would begin its option.
+            // Right after a row's `\\`, a bracket would begin its option, and a star be one.
             '[' => out.push_str("{[}"),
+            '*' => out.push_str("{*}"),
             '~' => out.push_str("\\textasciitilde{}"),
             '^' => out.push_str("\\textasciicircum{}"),
             '<' => out.push_str("\\textless{}"),
@@ -82,8 +83,13 @@ pub fn latex(text: &str) -> String {
     out
 }
 
-/// One field of a CSV file (RFC 4180).
+/// One field of a CSV file (RFC 4180). A text that a spreadsheet would take for a formula
+/// gets an apostrophe before it, which shows that it is text; numbers stay as they are.
 pub fn csv(field: &str) -> String {
+    let is_formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    if is_formula && field.parse::<f64>().is_err() {
+        return csv(&format!("'{field}"));
+    }
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {
@@ -103,7 +109,16 @@ mod tests {
         assert_eq!(super::latex("1 ± 2 #3 ~^&"), {
             "1 $\\pm$ 2 \\#3 \\textasciitilde{}\\textasciicircum{}\\&"
         });
+        // At the start of a row, which comes after the `\\` of the one before.
+        assert_eq!(super::latex("*a [b] 5%"), "{*}a {[}b] 5\\%");
         assert_eq!(super::csv("plain"), "plain");
+        for text in ["=1+1", "+cmd", "-a", "@SUM(A1)", "\t=1"] {
+            assert_eq!(super::csv(text), format!("'{text}"));
+        }
+        assert_eq!(super::csv("=a,\"b\""), "\"'=a,\"\"b\"\"\"");
+        for number in ["-0.5", "+1", "-1e-3", "-inf"] {
+            assert_eq!(super::csv(number), number);
+        }
         assert_eq!(super::csv("a,\"b\"\n"), "\"a,\"\"b\"\"\n\"");
     }
 }

@@ -1,9 +1,11 @@
 //! `ro-crate-metadata.json`: what the report consists of, for archives (RO-Crate 1.1).
 
 use super::ReportContext;
+use crate::data::files;
 use crate::spec::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::path::{Component, Path};
 
 /// A written file: its path below the report's folder, with `/`, and its content's digest.
 pub struct Artifact {
@@ -29,6 +31,25 @@ impl Artifact {
             _ => "application/octet-stream",
         }
     }
+}
+
+/// The manifest's file.
+pub const NAME: &str = "ro-crate-metadata.json";
+
+/// The files that the manifest in a folder lists; none if it is not there or not ours.
+pub fn written(out: &Path) -> Vec<Artifact> {
+    let text = files::read_text(&out.join(NAME)).unwrap_or_default();
+    let manifest: Value = serde_json::from_str(&text).unwrap_or_default();
+    let entries = manifest["@graph"].as_array().into_iter().flatten();
+    let listed = entries.filter(|entry| entry["@type"] == "File").filter_map(|entry| {
+        let path = entry["@id"].as_str()?;
+        // Nothing outside of the folder, whatever the file says.
+        let inside = |part| matches!(part, Component::Normal(_));
+        Path::new(path).components().all(inside).then_some(())?;
+        let size = entry["contentSize"].as_str()?.parse().ok()?;
+        Some(Artifact { path: path.to_owned(), size, sha256: entry["sha256"].as_str()?.to_owned() })
+    });
+    listed.collect()
 }
 
 /// Label of the provenance row that dates the crate: the clock is never read.
@@ -65,7 +86,7 @@ pub fn manifest(context: &ReportContext<'_>, artifacts: &[Artifact]) -> String {
     }
     let mut graph = vec![
         json!({
-            "@id": "ro-crate-metadata.json",
+            "@id": NAME,
             "@type": "CreativeWork",
             "conformsTo": { "@id": "https://w3id.org/ro/crate/1.1" },
             "about": { "@id": "./" },

@@ -56,6 +56,7 @@ struct Drawing {
 /// # Errors
 /// If a file cannot be written or a figure not be drawn; the error names the file.
 pub fn write(out: &Path, context: &ReportContext<'_>) -> Result<Vec<PathBuf>, ReportError> {
+    let before = manifest::written(out);
     let mut writer = Writer { out, artifacts: Vec::new(), paths: Vec::new() };
     for result in context.results {
         let numbers = Numbers::new(result, context.verification);
@@ -85,7 +86,8 @@ pub fn write(out: &Path, context: &ReportContext<'_>) -> Result<Vec<PathBuf>, Re
         .map_err(|source| ReportError::Template { path: out.join("report.html"), source })?;
     writer.file("report.html".to_owned(), page.as_bytes())?;
     let manifest = manifest::manifest(context, &writer.artifacts);
-    writer.file("ro-crate-metadata.json".to_owned(), manifest.as_bytes())?;
+    writer.file(manifest::NAME.to_owned(), manifest.as_bytes())?;
+    writer.remove_stale(&before)?;
     Ok(writer.paths)
 }
 
@@ -108,6 +110,23 @@ impl Writer<'_> {
         write().map_err(|source| ReportError::Write { path: full.clone(), source })?;
         self.artifacts.push(Artifact::new(path, content));
         self.paths.push(full);
+        Ok(())
+    }
+
+    /// Removes what an earlier report in this folder wrote and this one did not: tables of
+    /// another profile, say. Files that were changed since, or are somebody else's, stay.
+    fn remove_stale(&self, before: &[Artifact]) -> Result<(), ReportError> {
+        let is_stale =
+            |old: &&Artifact| !self.artifacts.iter().any(|artifact| artifact.path == old.path);
+        for old in before.iter().filter(is_stale) {
+            let path = self.out.join(&old.path);
+            let unchanged = std::fs::read(&path)
+                .is_ok_and(|content| Artifact::new(String::new(), &content).sha256 == old.sha256);
+            if unchanged {
+                std::fs::remove_file(&path)
+                    .map_err(|source| ReportError::Write { path, source })?;
+            }
+        }
         Ok(())
     }
 

@@ -26,7 +26,7 @@ impl Devices {
 
     /// Runs that find a place at the same time.
     pub fn capacity(&self) -> usize {
-        self.names.len() * self.places
+        self.names.len().saturating_mul(self.places)
     }
 
     fn taken(&self) -> MutexGuard<'_, Vec<usize>> {

@@ -40,8 +40,19 @@ pub enum Failure {
     Transient(String),
     /// Will fail again.
     Permanent(String),
+    /// Will fail again unless something outside the program changes: a disk, a data set.
+    Environment(String),
     /// The user wants to stop.
     Interrupted,
+}
+
+impl Failure {
+    fn reason(self) -> String {
+        match self {
+            Failure::Transient(why) | Failure::Permanent(why) | Failure::Environment(why) => why,
+            Failure::Interrupted => "interrupted".to_owned(),
+        }
+    }
 }
 
 /// Is told what happens.
@@ -59,6 +70,8 @@ pub struct Outcome {
     pub finished: usize,
     /// Runs that failed for good, with why; runs that wait for them are named too.
     pub failed: BTreeMap<Key, String>,
+    /// Whether one of them failed for something outside the program.
+    pub environment: bool,
     pub interrupted: bool,
 }
 
@@ -97,7 +110,8 @@ pub fn execute(
     let changed = Condvar::new();
     let order = Order::new(plan, todo, jobs, &|run| cost::seconds(&run.spec));
     std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
+        // A worker without a run would only wait.
+        for _ in 0..jobs.clamp(1, todo.len().max(1)) {
             scope.spawn(|| work((plan, &order), &state, &changed, executor, monitor));
         }
     });
@@ -141,7 +155,9 @@ fn work<'a>(
                 monitor.finished(key);
             }
             Err(Failure::Interrupted) => now.outcome.interrupted = true,
-            Err(Failure::Transient(why) | Failure::Permanent(why)) => {
+            Err(failure) => {
+                now.outcome.environment |= matches!(failure, Failure::Environment(_));
+                let why = failure.reason();
                 monitor.failed(key, &why);
                 now.outcome.failed.insert(key.clone(), why);
             }

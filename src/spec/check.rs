@@ -22,6 +22,14 @@ fn ensure(good: bool, field: &str, value: impl ToString, problem: &str) -> Resul
     if good { Ok(()) } else { Err(refuse(field, value, problem)) }
 }
 
+/// Most points of a class of the toy.
+const MAX_POINTS: u32 = 1_000_000;
+/// Most copies of an example, corrupted or noisy.
+const MAX_COPIES: u32 = 1_000;
+/// Most examples that are trained on in an epoch, where their number is known: the order in
+/// which they come is held in memory.
+const MAX_EXAMPLES: u64 = 100_000_000;
+
 fn positive(field: &str, value: u32) -> Result<(), SpecError> {
     ensure(value > 0, field, value, "must be at least 1")
 }
@@ -102,7 +110,12 @@ impl RunSpec {
                 )
             }
             DataSpec::Toy(toy) => {
-                positive("data.toy.points_per_class", toy.points_per_class)?;
+                ensure(
+                    (1..=MAX_POINTS).contains(&toy.points_per_class),
+                    "data.toy.points_per_class",
+                    toy.points_per_class,
+                    "must be between 1 and 1,000,000",
+                )?;
                 above_zero("data.toy.std", toy.std)?;
                 ensure(
                     self.network.arch == Arch::Mlp,
@@ -118,7 +131,10 @@ impl RunSpec {
         let train = &self.train;
         let is_toy = matches!(self.data, DataSpec::Toy(_));
         if let Some(corruption) = &train.corruption {
-            positive("train.corruption.replication", corruption.replication)?;
+            let field = "train.corruption.replication";
+            let replication = corruption.replication;
+            positive(field, replication)?;
+            ensure(replication <= MAX_COPIES, field, replication, "must be at most 1000")?;
             ratio("train.corruption.zero_out", corruption.zero_out)?;
             ratio("train.corruption.random_labels", corruption.random_labels)?;
             ensure(
@@ -144,7 +160,9 @@ impl RunSpec {
             )?;
         }
         if let Some(noise) = &train.noise_copies {
-            positive("train.noise_copies.copies", noise.copies)?;
+            let (field, copies) = ("train.noise_copies.copies", noise.copies);
+            positive(field, copies)?;
+            ensure(copies <= MAX_COPIES, field, copies, "must be at most 1000")?;
             not_negative("train.noise_copies.std", noise.std)?;
             ensure(
                 is_toy,
@@ -153,6 +171,18 @@ impl RunSpec {
                 "only the toy takes noisy copies; images use train.augmentation",
             )?;
         }
+        let copied = u64::from(train.corruption.as_ref().map_or(1, |c| c.replication))
+            * u64::from(train.noise_copies.as_ref().map_or(1, |n| n.copies + 1));
+        let examples = match &self.data {
+            DataSpec::Images(images) => u64::from(images.train),
+            DataSpec::Toy(toy) => 2 * u64::from(toy.points_per_class),
+        };
+        ensure(
+            examples * copied <= MAX_EXAMPLES,
+            "train",
+            format!("{examples} examples, {copied} copies of each"),
+            "must be at most 100 million in all; take fewer copies or fewer examples",
+        )?;
         positive("train.batch_size", train.batch_size)?;
         above_zero("train.learning_rate", train.learning_rate)?;
         match train.optimizer {

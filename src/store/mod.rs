@@ -182,7 +182,12 @@ impl Store {
     pub fn open(root: impl Into<PathBuf>) -> Result<Store, StoreError> {
         let root = root.into();
         disk::create_dir_all(&root).map_err(io_error(&root))?;
-        Ok(Store { root, me: Holder::me() })
+        Ok(Store::at(root))
+    }
+
+    /// The store in a folder that need not be there: then it holds nothing.
+    pub fn at(root: impl Into<PathBuf>) -> Store {
+        Store { root: root.into(), me: Holder::me() }
     }
 
     /// A store that must be there, to read from.
@@ -195,7 +200,7 @@ impl Store {
         if !found.is_dir() {
             return Err(damaged(&root, "is no folder"));
         }
-        Ok(Store { root, me: Holder::me() })
+        Ok(Store::at(root))
     }
 
     /// The same store as a machine of another name sees it: tests let one machine be several.

@@ -49,11 +49,16 @@ pub fn checkpoint(root: &Path, key: &Key) -> PathBuf {
     partial(root, key).join(CHECKPOINT)
 }
 
+/// Folder of what the processes of runs write to standard error.
+pub fn logs(root: &Path) -> PathBuf {
+    root.join("logs")
+}
+
 /// What a run's processes write to standard error; kept only if one fails. Not in the folder
 /// of the unfinished run, which goes once it is finished: a measurement may fail after that.
 /// `caller` tells apart those who ask for the same run at the same time.
 pub fn log(root: &Path, key: &Key, caller: &str) -> PathBuf {
-    root.join("logs").join(format!("{key}.{caller}.txt"))
+    logs(root).join(format!("{key}.{caller}.txt"))
 }
 
 /// Weights that an unfinished run has kept after an epoch.

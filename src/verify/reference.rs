@@ -7,6 +7,8 @@ use super::outcome::{ClaimOutcome, ClaimPart, SCHEMA, Standing, Verdict, Verific
 use super::protocol::ProtocolStamp;
 use super::stats;
 use crate::backend::Platform;
+use crate::data::files;
+use crate::experiments::text;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -157,11 +159,8 @@ pub enum ReferenceError {
 /// If it is missing or malformed.
 pub fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ReferenceError> {
     let io = |source| ReferenceError::Io { path: path.to_owned(), source };
-    let text = std::fs::read_to_string(path).map_err(io)?;
-    toml::from_str(&text).map_err(|e| ReferenceError::Format {
-        path: path.to_owned(),
-        problem: e.to_string().trim_end().to_owned(),
-    })
+    let text = files::read_text(path).map_err(io)?;
+    text::parse(&text).map_err(|problem| ReferenceError::Format { path: path.to_owned(), problem })
 }
 
 impl Reference {

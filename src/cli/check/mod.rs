@@ -9,6 +9,7 @@ use super::reproduce::{execute, todo, watch_signals};
 use super::session::Session;
 use super::{Failure, device, store::worse};
 use crate::backend::Platform;
+use crate::cli::terminal::{note, output};
 use crate::experiments::{KeyMaker, Plan, PlannedRun, cost};
 use crate::spec::{Key, RunSpec};
 use crate::store::{Lookup, Store, StoredRun};
@@ -26,7 +27,7 @@ pub fn check(global: &Global, options: &Check) -> Result<u8, Failure> {
         match stored(&session, &target, &here) {
             Ok(run) => comparable.push((target, run)),
             Err((reason, why)) => {
-                println!("{}: {why}", target.name);
+                output!("{}: {why}", target.name);
                 code = worse(code, reason);
             }
         }
@@ -54,9 +55,9 @@ pub fn check(global: &Global, options: &Check) -> Result<u8, Failure> {
         let outcome = compare::target(&session, &again, target, run, &here);
         code = worse(code, outcome.code);
         equal += usize::from(outcome.code == exit::AS_BLESSED);
-        println!("{}", outcome.text);
+        output!("{}", outcome.text);
     }
-    println!("{equal} of {of} trained again are equal, bit for bit");
+    output!("{equal} of {of} trained again are equal, bit for bit");
     Ok(code)
 }
 
@@ -148,16 +149,16 @@ fn train(
         let seconds: f64 = todo.iter().map(|key| cost::seconds(&again.plan.runs[key].spec)).sum();
         let there = again.plan.runs.len() - todo.len();
         if there > 0 {
-            eprintln!("{there} runs are in {} already", scratch.path.display());
+            note!("{there} runs are in {} already", scratch.path.display());
         }
-        eprintln!("training {} runs again, about {seconds:.0} core-seconds", todo.len());
+        note!("training {} runs again, about {seconds:.0} core-seconds", todo.len());
     }
     if todo.is_empty() {
         return Ok(true);
     }
     let outcome = execute(&global, options.jobs, again, &todo, &device::places(&global)?)?;
     if outcome.interrupted {
-        eprintln!("bgm: interrupted; {}", scratch.after_interruption());
+        note!("bgm: interrupted; {}", scratch.after_interruption());
         return Ok(false);
     }
     if let Some((key, why)) = outcome.failed.iter().next() {

@@ -3,6 +3,7 @@
 use super::super::args::{Check, Global};
 use super::super::session::{self, Session};
 use super::super::{Failure, device, records};
+use crate::cli::terminal::{note, output};
 use crate::experiments::{Cell, Experiment, PlannedRun, Profile};
 use crate::rng::{Purpose, Stream};
 use crate::spec::Key;
@@ -47,7 +48,7 @@ pub fn targets(global: &Global, options: &Check) -> Result<(Session, Vec<Target>
     if !experiments.is_empty() {
         global.only = experiments.into_iter().cloned().collect();
     }
-    let mut session = Session::open(&global)?;
+    let mut session = Session::plan(&global)?;
     session.records = match &options.records {
         Some(path) => records::unpack(path)?,
         None => Some(records::of_profile(&global))
@@ -153,12 +154,12 @@ fn sample(
     }
     // Thirty-two bits are enough to draw from, and can be typed.
     let draw = options.draw.unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32);
-    println!("drawn with --draw {draw}, which draws the same runs again");
+    output!("drawn with --draw {draw}, which draws the same runs again");
     Stream::open(draw, Purpose::Sample, &[]).shuffle(&mut pool);
     let mut seen = BTreeSet::new();
     pool.retain(|target| seen.insert(target.key.clone()));
     if (pool.len() as u64) < count && !global.quiet {
-        eprintln!("there are {} runs to draw from, all of which are drawn", pool.len());
+        note!("there are {} runs to draw from, all of which are drawn", pool.len());
     }
     pool.truncate(usize::try_from(count).unwrap_or(usize::MAX));
     Ok(pool)

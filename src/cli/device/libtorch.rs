@@ -1,8 +1,11 @@
 //! Devices of libtorch.
 
 use crate::backend::Device;
-use crate::cli::Failure;
+use crate::cli::terminal::note;
+use crate::cli::{Failure, child};
 use crate::torch::{self, TorchDevice, TorchError};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +13,40 @@ impl From<TorchError> for Failure {
     fn from(problem: TorchError) -> Self {
         Failure::Environment(problem.to_string())
     }
+}
+
+/// Settings under which oneDNN and MKL, which libtorch calls on a processor, compute other bits,
+/// although the recorded platform stays the same. ATen's own, ATEN_CPU_CAPABILITY, is part of
+/// the platform.
+const SETTINGS: [&str; 7] = [
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_DEBUG_CPU_TYPE",
+];
+
+/// Begins the program anew without such settings, if there are any: libtorch reads them when it
+/// is loaded, so that it is too late to clear them here.
+///
+/// # Errors
+/// If the program cannot be started again.
+pub fn clear_settings() -> Result<(), Failure> {
+    if SETTINGS.iter().all(|name| std::env::var_os(name).is_none()) {
+        return Ok(());
+    }
+    let mut arguments = std::env::args_os();
+    let mut program = child::program()
+        .map(Command::new)
+        .map_err(|e| Failure::Environment(format!("this program: {e}")))?;
+    program.arg0(arguments.next().unwrap_or_default()).args(arguments);
+    for name in SETTINGS {
+        program.env_remove(name);
+    }
+    // Comes back only if it fails.
+    Err(Failure::Environment(format!("this program, without {}: {}", SETTINGS[0], program.exec())))
 }
 
 /// Names of the devices that `device` stands for.
@@ -33,7 +70,7 @@ pub fn names(device: &str) -> Result<Vec<String>, Failure> {
 fn warn_of_unused_gpu(problem: &str) {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
-        eprintln!(
+        note!(
             "bgm: this machine has an NVIDIA driver, but its GPU cannot be used: {problem}; the \
              CPU is used instead (--device cpu says that this is meant)"
         );
@@ -53,7 +90,7 @@ pub fn open(name: &str, graphs: bool) -> Result<Box<dyn Device>, Failure> {
     let warn = |problem: &str| {
         // Once for a process, whatever number of networks it opens.
         if !GRAPHS_REFUSED.swap(true, Ordering::SeqCst) {
-            eprintln!("bgm: {problem}");
+            note!("bgm: {problem}");
         }
     };
     Ok(Box::new(TorchDevice::new(torch::device(name)?, graphs, warn)))

@@ -9,13 +9,14 @@ mod libtorch;
 use super::Failure;
 use super::args::{EngineName, Global};
 use crate::backend::Device;
+use crate::cli::terminal::note;
 use crate::engine::{EngineDevice, Options, Simd};
 use crate::experiments::Profile;
 use crate::spec::Numerics;
 use std::collections::BTreeSet;
 use std::sync::Once;
 
-pub use libtorch::graphs_refused;
+pub use libtorch::{clear_settings, graphs_refused};
 
 /// What stands for every GPU of the machine.
 pub const ALL_GPUS: &str = "cuda:all";
@@ -74,7 +75,7 @@ fn simd() -> Result<Simd, Failure> {
             let simd = Simd::detect();
             if !simd.is_fast() {
                 SAID.call_once(|| {
-                    eprintln!(
+                    note!(
                         "bgm: this processor has no AVX2 with FMA: the same bits take about a \
                          hundred times as long"
                     );

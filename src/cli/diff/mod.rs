@@ -6,6 +6,7 @@ mod csv;
 use super::Failure;
 use super::args::{Diff, Global};
 use super::session::Session;
+use crate::cli::terminal::output;
 use crate::experiments::results::ExperimentResult;
 use crate::spec::Key;
 use crate::store::Store;
@@ -34,9 +35,10 @@ pub fn diff(global: &Global, options: &Diff) -> Result<u8, Failure> {
     // Both names are looked at before anything is built.
     let (a, b) = (place(&options.a)?, place(&options.b)?);
     let (a, b) = (side(global, &options.a, a)?, side(global, &options.b, b)?);
-    let (stores, keys) = ([Store::open(&a.store)?, Store::open(&b.store)?], |store: &Store| {
-        Ok::<BTreeSet<Key>, Failure>(store.keys()?.into_iter().collect())
-    });
+    let (stores, keys) =
+        ([Store::existing(&a.store)?, Store::existing(&b.store)?], |store: &Store| {
+            Ok::<BTreeSet<Key>, Failure>(store.keys()?.into_iter().collect())
+        });
     let (in_a, in_b) = (keys(&stores[0])?, keys(&stores[1])?);
     let (mut same, mut different) = (0, 0);
     for key in in_a.intersection(&in_b) {
@@ -49,7 +51,7 @@ pub fn diff(global: &Global, options: &Diff) -> Result<u8, Failure> {
         let last = |run: &crate::store::StoredRun| {
             run.metrics.last().map_or(f64::NAN, |e| e.test_accuracy)
         };
-        println!(
+        output!(
             "{}: seed {}, test accuracy {:.2} and {:.2}, made on {} and {}",
             key.short(),
             left.spec.seed,
@@ -61,9 +63,10 @@ pub fn diff(global: &Global, options: &Diff) -> Result<u8, Failure> {
     }
     let only = |from: &BTreeSet<Key>, other: &BTreeSet<Key>| from.difference(other).count();
     let (only_a, only_b) = (only(&in_a, &in_b), only(&in_b, &in_a));
-    println!(
+    output!(
         "{same} runs equal, {different} different, {only_a} only in {}, {only_b} only in {}",
-        a.name, b.name
+        a.name,
+        b.name
     );
     let (left, right) = match (&a.tables, &b.tables) {
         (Some(left), Some(right)) => (csv::numbers(left)?, csv::numbers(right)?),
@@ -101,8 +104,9 @@ fn side(global: &Global, name: &str, commit: Option<String>) -> Result<Side, Fai
 
 /// The numbers of the profile's cells in a store.
 fn stored(global: &Global, path: &Path) -> Result<Numbers, Failure> {
-    let session = Session::open(global)?;
-    let results: Vec<ExperimentResult> = Session { store: Store::open(path)?, ..session }.results();
+    let session = Session::plan(global)?;
+    let store = Store::existing(path)?;
+    let results: Vec<ExperimentResult> = Session { store, ..session }.results();
     let mut numbers = Numbers::new();
     for result in &results {
         for cell in &result.cells {
@@ -139,7 +143,7 @@ fn shifts(left: &Numbers, right: &Numbers) -> Shifts {
     let is_fit = |row: &(&String, Vec<f64>)| row.1.iter().all(|value| value.is_finite());
     let (rows, unfit): (Vec<_>, Vec<_>) = rows.partition(is_fit);
     for (name, _) in &unfit {
-        println!("{name}: not compared, a run diverged, was not fitted or gave no number");
+        output!("{name}: not compared, a run diverged, was not fitted or gave no number");
     }
     let rows: Vec<(&String, Vec<f64>)> =
         rows.into_iter().filter(|(_, d)| d.len() >= FEWEST_SEEDS).collect();
@@ -151,10 +155,10 @@ fn shifts(left: &Numbers, right: &Numbers) -> Shifts {
         if low > 0.0 || high < 0.0 {
             shifted += 1;
             let (mean, n) = (stats::mean(differences), differences.len());
-            println!("{name}: shifted by {mean:.3} [{low:.3}, {high:.3}], n {n}");
+            output!("{name}: shifted by {mean:.3} [{low:.3}, {high:.3}], n {n}");
         }
     }
-    println!(
+    output!(
         "{shifted} of {} compared means shifted significantly (level {FALSE_ALARM_RATE} over all)",
         rows.len()
     );

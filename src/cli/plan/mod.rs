@@ -6,6 +6,7 @@ mod snakemake;
 use super::Failure;
 use super::args::{Global, Plan, PlanFormat};
 use super::session::Session;
+use crate::cli::terminal::{note, output};
 use crate::experiments::cost::{self, Work};
 use crate::experiments::graph::{Graph, Speed};
 use crate::experiments::space::{self, Space};
@@ -73,7 +74,7 @@ pub fn plan(global: &Global, options: &Plan) -> Result<u8, Failure> {
     if !(options.device_flops.is_finite() && options.device_flops > 0.0) {
         return Err(Failure::Usage("--device-flops must be a positive number".to_owned()));
     }
-    let session = Session::open(global)?;
+    let session = Session::plan(global)?;
     let lookups = session.look_up_all();
     let runs = session.plan.order.iter().map(|key| {
         let run = &session.plan.runs[key];
@@ -119,13 +120,13 @@ pub fn plan(global: &Global, options: &Plan) -> Result<u8, Failure> {
         PlanFormat::Json => {
             let text = serde_json::to_string_pretty(&plan)
                 .map_err(|e| Failure::Environment(format!("plan as JSON: {e}")))?;
-            println!("{text}");
+            output!("{text}");
         }
         PlanFormat::Text => print_text(&session, &plan),
         PlanFormat::Snakemake => {
             let written = snakemake::write(global, options, &session, &graph, speed, &lookups)?;
             if !global.quiet {
-                eprintln!("{written}");
+                note!("{written}");
             }
         }
     }
@@ -152,13 +153,13 @@ fn print_text(session: &Session, plan: &PlanJson<'_>) {
             Cell::new(run.needed_by.join(", ")),
         ]);
     }
-    println!("{table}");
+    output!("{table}");
     let hours = |wanted: &dyn Fn(&PlannedJson<'_>) -> bool| {
         let some = plan.runs.iter().filter(|run| wanted(run));
         some.map(|run| run.estimated_seconds).sum::<f64>() / 3600.0
     };
     let open = plan.runs.iter().filter(|r| r.status != "stored").count();
-    println!(
+    output!(
         "profile {}: {} runs, {open} to do; estimated {:.2} core-hours in all, {:.2} to do",
         plan.profile,
         plan.runs.len(),
@@ -167,16 +168,18 @@ fn print_text(session: &Session, plan: &PlanJson<'_>) {
     );
     let whole = plan.runs.iter().map(|run| run.estimated_bytes).fold(0, u64::saturating_add);
     let free = plan.free_bytes.map_or("an unknown amount".to_owned(), space::words);
-    println!(
+    output!(
         "disk: estimated {} in all; at most {} while what is to do is done, {free} free",
         space::words(whole),
         space::words(plan.needed_bytes)
     );
     let compute = &plan.compute;
-    println!(
+    output!(
         "GPU: {:.2e} floating-point operations / {:.1e} a second = {:.1} GPU-hours; the rate is \
          an assumption (--device-flops), not a measurement",
-        compute.floating_point_operations, compute.assumed_device_flops, compute.gpu_hours
+        compute.floating_point_operations,
+        compute.assumed_device_flops,
+        compute.gpu_hours
     );
     if let Some(simulation) = &plan.simulation {
         simulation.print();

@@ -2,6 +2,7 @@
 
 use super::super::Failure;
 use super::super::args::{Global, Plan as Options};
+use crate::cli::terminal::output;
 use crate::experiments::graph::{Graph, Kind, Speed};
 use crate::report::figures;
 use crate::schedule::simulate::{Simulated, chains, simulate};
@@ -74,12 +75,14 @@ impl Simulation {
                 right(figures::duration(cluster.bound_seconds)),
             ]);
         }
-        println!(
+        output!(
             "\nsimulated: {} jobs ({} pretrainings), longest chain first; {}",
-            self.jobs, self.pretrainings, self.basis
+            self.jobs,
+            self.pretrainings,
+            self.basis
         );
-        println!("{table}");
-        println!(
+        output!("{table}");
+        output!(
             "all work {}; the longest chain, which no number of workers shortens, {}",
             figures::duration(self.work_seconds),
             figures::duration(self.critical_path_seconds)

@@ -200,6 +200,13 @@ fn put(path: &Path, content: &[u8]) -> Result<(), Failure> {
     write().map_err(io_failure(path))
 }
 
+/// Whether a file is called as those that jobs leave in done/. Others, unfinished ones among
+/// them, are somebody else's: the folder may have been there before.
+fn is_of_a_job(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    name.strip_suffix(".measure").unwrap_or(name).parse::<Key>().is_ok()
+}
+
 /// Makes done/ say what the store says: jobs whose run is stored and measured are done, others
 /// are not. How many are.
 fn mark_done(
@@ -229,8 +236,7 @@ fn mark_done(
     for rule in ["pretrain", "train", "measure", "short"] {
         let entries = std::fs::read_dir(folder.join(rule));
         let stale = entries.into_iter().flatten().flatten().map(|entry| entry.path());
-        let unfinished = |path: &PathBuf| path.extension() == Some(OsStr::new("part"));
-        for path in stale.filter(|path| !done.contains(path) && !unfinished(path)) {
+        for path in stale.filter(|path| !done.contains(path) && is_of_a_job(path)) {
             std::fs::remove_file(&path).map_err(io_failure(&path))?;
         }
     }

@@ -1,4 +1,0 @@
-//! Weights files.
-
-#[path = "../../src/models/tensors.rs"]
-pub mod tensors;

@@ -1,4 +1,0 @@
-//! What a run reports of itself.
-
-#[path = "../../src/train/metrics.rs"]
-pub mod metrics;
