@@ -90,7 +90,16 @@ fn the_readme_is_short() {
 #[test]
 fn every_command_and_exit_code_is_there() {
     let readme = page("README.md");
-    for word in ["make reproduce", "make test", "make smoke", "make crosscheck", "TORCH_PYTHON"] {
+    for word in [
+        "make reproduce",
+        "make test",
+        "make report",
+        "make smoke",
+        "make crosscheck",
+        "TORCH_PYTHON",
+        "bgm check --sample",
+        "bgm store prune",
+    ] {
         assert!(readme.contains(word), "{word}");
     }
     let codes = page("docs/ci.md");
