@@ -50,7 +50,7 @@ plan: build ## what would run
 report: build ## tables, figures and report.html from the store; from expected/records where it is empty
 	@$(BGM) $(OPTIONS) report $(call option,out,$(OUT))
 
-readme: build ## write the generated tables into README.md
+readme: build ## write the generated tables into README.md and docs/
 	@./scripts/readme.sh
 
 crosscheck: build ## verdicts again with SciPy, traces and weights in plain PyTorch (environments of their own)

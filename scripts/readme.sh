@@ -1,31 +1,45 @@
 #!/usr/bin/env bash
-# Writes the blessed verdicts and the table of planted regressions into the README, between
-# their markers.
+# Writes the generated tables between their markers: the blessed verdicts into the README and
+# docs/first-edition.md, the planted regressions into docs/verification.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-between() { # marker, text
-    python3 - "$1" "$2" <<'PY'
+between() { # file, marker, text
+    python3 - "$1" "$2" "$3" <<'PY'
 import re, sys
-marker, text = sys.argv[1], sys.argv[2].strip()
-path = "README.md"
-readme = open(path).read()
+path, marker, text = sys.argv[1], sys.argv[2], sys.argv[3].strip()
+page = open(path).read()
 pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.S)
-if not pattern.search(readme):
-    sys.exit(f"README.md has no markers for {marker}")
-open(path, "w").write(pattern.sub(lambda m: m[1] + text + "\n" + m[2], readme))
+if not pattern.search(page):
+    sys.exit(f"{path} has no markers for {marker}")
+open(path, "w").write(pattern.sub(lambda m: m[1] + text + "\n" + m[2], page))
 PY
 }
 
-verdicts() { # profile
-    if [ -e "expected/$1.toml" ]; then
-        ./target/release/bgm --profile "$1" report --verdicts
-    else
-        echo "The profile \`$1\` has no blessed reference yet, so there are no verdicts."
+# The table of a profile's verdicts (only the claims that are named, if any), and what the
+# reference says of itself.
+verdicts() { # profile, claim ...
+    local profile=$1 reference=expected/$1.toml table
+    shift
+    if [ ! -e "$reference" ]; then
+        echo "The profile \`$profile\` has no blessed reference yet, so there are no verdicts."
+        return
     fi
+    table=$(./target/release/bgm --profile "$profile" report --verdicts)
+    if [ $# -gt 0 ]; then
+        local wanted
+        wanted=$(IFS='|'; echo "$*")
+        table=$(grep -E "^\| (Claim|$wanted) \||^\|---" <<< "$table")
+    fi
+    echo "$table"
+    echo
+    # The first `reason` and `date` are the reference's own.
+    sed -n 's/^date = "\(.*\)"$/Blessed on \1:/p;/^\[/q' "$reference"
+    sed -n 's/^reason = "\(.*\)"$/\1./p;/^\[/q' "$reference"
 }
 
-between verdicts "$(verdicts quick)"
-between verdicts-desk "$(verdicts desk)"
+between README.md verdicts "$(verdicts quick)"
+between README.md verdicts-all-claims "$(verdicts all-claims C3 C4)"
+between docs/first-edition.md verdicts-desk "$(verdicts desk)"
 snapshot=tests/snapshots/planted__every_planted_regression_is_caught.snap
-[ ! -e $snapshot ] || between planted "$(sed '1,/^---$/{/^---$/!d}' $snapshot | sed '1,/^---$/d')"
+[ ! -e $snapshot ] || between docs/verification.md planted "$(sed '1,/^---$/{/^---$/!d}' $snapshot | sed '1,/^---$/d')"

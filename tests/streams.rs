@@ -291,11 +291,11 @@ fn make_passes_every_variable_on_as_one_word() {
     }
 }
 
-/// The README's recipe for cron ends with the program's exit code, which make would hide.
+/// The recipe for cron ends with the program's exit code, which make would hide.
 #[test]
-fn the_recipe_of_the_readme_passes_the_exit_code_on() {
-    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
-    let recipe = readme.split("```sh\n").find(|block| block.starts_with("git clone")).unwrap();
+fn the_recipe_for_cron_passes_the_exit_code_on() {
+    let page = fs::read_to_string(repository().join("docs/ci.md")).unwrap();
+    let recipe = page.split("```sh\n").find(|block| block.starts_with("git clone")).unwrap();
     let recipe = recipe.split("```").next().unwrap();
     let place = Workplace::new();
     for code in [1, 3, 4] {
