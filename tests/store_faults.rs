@@ -318,7 +318,10 @@ fn a_fault_at_every_operation() {
     }
     table.print("every operation");
     if everything() {
-        assert!(table.0.values().sum::<usize>() >= 1000, "too few for the claim in docs/robustness.md");
+        assert!(
+            table.0.values().sum::<usize>() >= 1000,
+            "too few for the claim in docs/robustness.md"
+        );
     }
 }
 
