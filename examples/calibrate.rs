@@ -89,6 +89,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             date: String::new(),
             commit: String::new(),
             platform: platform("the reference's"),
+            protocol: None,
         };
         let reference = bless::make(&only(&sound, blessed), &claims, provenance, None)?;
         let results = only(&new, &rest[..NEW_SEEDS]);

@@ -276,7 +276,7 @@ impl Runs for MadeUp {
             learning_rate: spec.train.learning_rate,
             train_loss: value(0),
             train_accuracy: value(1),
-            test_loss: if digits % 10 == 0 { f64::NAN } else { value(2) },
+            test_loss: if digits.is_multiple_of(10) { f64::NAN } else { value(2) },
             test_accuracy: value(3),
             distance: value(4),
             distance_relative: value(5),
