@@ -51,6 +51,18 @@ fn field(reference: &str, name: &str) -> String {
     line.strip_suffix('"').unwrap().to_owned()
 }
 
+/// `make readme` draws it, from the records in the repository.
+#[test]
+fn the_headline_figure_is_that_of_the_blessed_runs() {
+    let place = Workplace::new();
+    let out = place.path("report");
+    let only = ["--profile", "quick", "--only", "table1_accuracy", "--device", "cpu"];
+    let output = place.bgm(&[&only[..], &["report", "--out", out.to_str().unwrap()]].concat());
+    assert!(out.join("report.html").exists(), "{}", text(&output.stderr));
+    let drawn = std::fs::read_to_string(out.join("figures/table1_accuracy.svg")).unwrap();
+    assert_eq!(drawn, page("docs/headline.svg"), "run `make readme`");
+}
+
 /// `make readme` writes these tables; a new reference without it fails here.
 #[test]
 fn the_verdicts_are_the_blessed_ones() {

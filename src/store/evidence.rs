@@ -76,13 +76,15 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// The key of a finished run that begins with these digits; the store's first.
+    /// The key of a finished run that begins with these digits; the store's first. There need
+    /// be no store yet: records stand in for all of it.
     ///
     /// # Errors
     /// If a folder cannot be read.
     pub fn find(&self, digits: &str) -> Result<Option<Key>, StoreError> {
         let stores = self.records.iter().map(|records| &records.store);
-        for store in std::iter::once(self.store).chain(stores) {
+        let there = |store: &&Store| store.root().is_dir();
+        for store in std::iter::once(self.store).filter(there).chain(stores) {
             let mut keys = store.keys()?.into_iter();
             if let Some(key) = keys.find(|key| key.as_str().starts_with(digits)) {
                 return Ok(Some(key));

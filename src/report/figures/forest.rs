@@ -7,7 +7,12 @@ use super::{FigureError, WIDTH};
 use crate::report::words;
 use crate::verify::outcome::{ClaimOutcome, Verdict};
 
+/// Height of a row, unless its description needs more.
 const ROW: f64 = 38.0;
+/// Where the interval of a supported effect lies.
+const HELD: Rgb = (0xdc, 0xef, 0xe7);
+/// Height of a line of a description.
+const LINE: f64 = 12.0;
 const LEFT: f64 = 400.0;
 const RIGHT: f64 = WIDTH - 210.0;
 
@@ -27,7 +32,8 @@ fn looks(verdict: Verdict) -> (Rgb, Marker) {
 pub fn forest(claims: &[ClaimOutcome], profile: &str) -> Result<String, FigureError> {
     let title = format!("Every claim against its margin (profile {profile})");
     let how = "Each row has its own scale (units differ); only zero is common. Mark and bar: the \
-               effect and its 95% interval. Upright strokes: the bounds that it must keep."
+               effect and its 95% interval. Upright strokes: the bounds that it must keep; tinted: \
+               where the whole interval lies if the claim is supported."
         .to_owned();
     let entry = |verdict: Verdict| {
         let (colour, marker) = looks(verdict);
@@ -37,19 +43,29 @@ pub fn forest(claims: &[ClaimOutcome], profile: &str) -> Result<String, FigureEr
     let verdicts = [Verdict::Supported, Verdict::Refuted, Verdict::Inconclusive];
     let head = Head { title: &title, how, entries: verdicts.map(entry).into() };
     let top = head.height(WIDTH) + 4.0;
-    let bottom = top + claims.len() as f64 * ROW;
+    let mut bottom = top;
+    let mut rows = Vec::new();
+    for claim in claims {
+        let height = ROW.max(description(claim).len() as f64 * LINE + 10.0);
+        rows.push((bottom, height));
+        bottom += height;
+    }
     Canvas::picture((WIDTH, bottom + 24.0), &title, |canvas| {
         head.draw(canvas, WIDTH);
-        for place in (0..claims.len()).step_by(2) {
-            let above = top + place as f64 * ROW;
-            canvas.rectangle((12.0, above), (WIDTH - 12.0, above + ROW), SHADE, 1.0);
+        for (above, height) in rows.iter().step_by(2) {
+            canvas.rectangle((12.0, *above), (WIDTH - 12.0, above + height), SHADE, 1.0);
         }
         let zero = LEFT + (RIGHT - LEFT) / 2.0;
         canvas.line(&[(zero, top), (zero, bottom)], Pen::new(AXIS, 1.0));
-        for (place, claim) in claims.iter().enumerate() {
-            row(canvas, claim, top + (place as f64 + 0.5) * ROW);
+        for (claim, (above, height)) in claims.iter().zip(&rows) {
+            row(canvas, claim, above + height / 2.0);
         }
     })
+}
+
+/// What is compared, in lines that fit their column.
+fn description(claim: &ClaimOutcome) -> Vec<String> {
+    wrap(&words::direction(claim), Font::new(10.5), LEFT - 188.0)
 }
 
 fn row(canvas: &mut Canvas<'_>, claim: &ClaimOutcome, y: f64) {
@@ -61,10 +77,10 @@ fn row(canvas: &mut Canvas<'_>, claim: &ClaimOutcome, y: f64) {
     let above = if bearing.is_empty() { 0.0 } else { 7.0 };
     canvas.text((58.0, y - above), &verdict, Font::new(11.5).bold().colour(colour));
     canvas.text((58.0, y + 7.0), bearing, small);
-    let lines = wrap(&words::direction(claim), small, LEFT - 188.0);
-    let first = y - (lines.len() as f64 - 1.0) * 6.0;
+    let lines = description(claim);
+    let first = y - (lines.len() as f64 - 1.0) * LINE / 2.0;
     for (i, line) in lines.iter().enumerate() {
-        canvas.text((168.0, first + i as f64 * 12.0), line, small);
+        canvas.text((168.0, first + i as f64 * LINE), line, small);
     }
     let middle = (LEFT + RIGHT) / 2.0;
     let numbers = claim.statistic.into_iter().chain(claim.interval.into_iter().flatten());
@@ -73,6 +89,11 @@ fn row(canvas: &mut Canvas<'_>, claim: &ClaimOutcome, y: f64) {
     let reach = numbers.fold(0.0f64, |reach, value| reach.max(value.abs()));
     let reach = if reach > 0.0 { reach * 1.05 } else { 1.0 };
     let x = |value: f64| middle + (value / reach).clamp(-1.0, 1.0) * (RIGHT - LEFT) / 2.0;
+    if claim.statistic.is_some() && bounds().count() > 0 {
+        let [low, high] = claim.bounds;
+        let (low, high) = (low.map_or(LEFT, x), high.map_or(RIGHT, x));
+        canvas.rectangle((low, y - 10.0), (high, y + 10.0), HELD, 1.0);
+    }
     canvas.line(&[(LEFT, y), (RIGHT, y)], Pen::new(GRID, 1.0));
     if claim.statistic.is_some() {
         for bound in bounds() {
