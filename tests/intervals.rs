@@ -28,6 +28,8 @@ fn supported(
 ) -> f64 {
     // The cells that are compared are those with the largest and a small spread.
     let places = [9usize, 2];
+    let truth = mean(distribution, places[0]) - mean(distribution, places[1]);
+    let truth = truth * (1.0 - correlation).sqrt();
     let mut count = 0u32;
     for draw in 0..DRAWS {
         let mut stream = Stream::open(draw, Purpose::Test, &[n as u64, 7]);
@@ -45,8 +47,6 @@ fn supported(
         };
         let terms = [term(1.0, places[0]), term(-1.0, places[1])];
         let estimate = Estimate::of(&terms, variance, pooled, None).unwrap();
-        let truth = mean(distribution, places[0]) - mean(distribution, places[1]);
-        let truth = truth * (1.0 - correlation).sqrt();
         count += u32::from(estimate.interval(0.95)[0] > truth - distance);
     }
     100.0 * f64::from(count) / DRAWS as f64

@@ -599,9 +599,12 @@ fn noise_across_the_margin_is_no_departure_and_a_moved_effect_is() {
         let claim = v.claims.iter().find(|c| c.id == "C1").unwrap();
         (claim.verdict, claim.standing)
     };
-    let near = (1..60).map(|draw| gap(4.6, draw)).find(|r| standing(r).0 != Verdict::Supported);
-    let (verdict, stands) = standing(&near.expect("some draw does not support"));
-    assert_eq!((verdict, stands), (Verdict::Inconclusive, Standing::WithinChance));
+    // Most draws that cross the margin are noise, and said to be.
+    let drawn = (1..60).map(|draw| standing(&gap(4.6, draw)));
+    let crossed: Vec<_> = drawn.filter(|(verdict, _)| *verdict != Verdict::Supported).collect();
+    let is_noise = |c: &&_| **c == (Verdict::Inconclusive, Standing::WithinChance);
+    let noise = crossed.iter().filter(is_noise).count();
+    assert!(noise > 3 && noise * 3 > crossed.len() * 2, "{noise} of {}", crossed.len());
     // Still supported, and far from what it was.
     assert_eq!(standing(&gap(14.0, 1)), (Verdict::Supported, Standing::Departed));
     assert_eq!(standing(&gap(-2.0, 1)), (Verdict::Refuted, Standing::Departed));
@@ -668,7 +671,7 @@ fn junit_and_the_exit_code_agree() {
 fn all_seeds_of_a_cell_are_used_whichever_experiment_trained_them() {
     let (tables, catalog) =
         (repository().join("paper_tables"), Catalog::new(repository().join("data")));
-    let profile = Profile::read(&tables, "quick").unwrap();
+    let profile = Profile::read(&tables, "all-claims").unwrap();
     let only = ["table1_accuracy".to_owned(), "table2_ablation".to_owned()];
     let plan = Plan::new(&profile, &tables, &catalog, &only, None).unwrap();
     let seeds = |experiment: &str, place: usize| {
