@@ -36,7 +36,7 @@ export const plants = [
   {
     name: "another verdict",
     finds: "claims:",
-    change: (html) => html.replace(/(<\/span> )(supported|refuted|inconclusive)(<\/span><\/td>)/, "$1proven$3"),
+    change: (html) => html.replace(/(verdict-cell"><span class="verdict [a-z]+"><span aria-hidden="true">[^<]*<\/span> )[a-z]+(<\/span>)/, "$1proven$2"),
   },
   {
     name: "a request",
