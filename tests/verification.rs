@@ -597,12 +597,15 @@ fn noise_across_the_margin_is_no_departure_and_a_moved_effect_is() {
         let claim = v.claims.iter().find(|c| c.id == "C1").unwrap();
         (claim.verdict, claim.standing)
     };
-    // Most draws that cross the margin are noise, and said to be.
+    let near = (1..60).map(|draw| gap(4.6, draw)).find(|r| standing(r).0 != Verdict::Supported);
+    let (verdict, stands) = standing(&near.expect("some draw does not support"));
+    assert_eq!((verdict, stands), (Verdict::Inconclusive, Standing::WithinChance));
+    // So are nearly all draws that cross the margin.
     let drawn = (1..60).map(|draw| standing(&gap(4.6, draw)));
     let crossed: Vec<_> = drawn.filter(|(verdict, _)| *verdict != Verdict::Supported).collect();
     let is_noise = |c: &&_| **c == (Verdict::Inconclusive, Standing::WithinChance);
     let noise = crossed.iter().filter(is_noise).count();
-    assert!(noise > 3 && noise * 3 > crossed.len() * 2, "{noise} of {}", crossed.len());
+    assert!(noise > 3 && noise + 1 >= crossed.len(), "{noise} of {}", crossed.len());
     // Still supported, and far from what it was.
     assert_eq!(standing(&gap(14.0, 1)), (Verdict::Supported, Standing::Departed));
     assert_eq!(standing(&gap(-2.0, 1)), (Verdict::Refuted, Standing::Departed));

@@ -22,6 +22,18 @@ impl<'a> Evidence<'a> {
         self.records.iter().find(|records| records.store.holds(key))
     }
 
+    /// Asks whichever has a run; what is wrong with a record names its file.
+    fn ask<T>(
+        &self,
+        key: &Key,
+        question: impl FnOnce(&Store) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match self.stand_in(key) {
+            Some(records) => question(&records.store).map_err(|e| records.named(e)),
+            None => question(self.store),
+        }
+    }
+
     /// Whether there is a finished run, whole or damaged.
     pub fn holds(&self, key: &Key) -> bool {
         self.store.holds(key) || self.stand_in(key).is_some()
@@ -51,10 +63,7 @@ impl<'a> Evidence<'a> {
     /// # Errors
     /// If the run is not there or a file differs from its hash.
     pub fn read(&self, key: &Key) -> Result<StoredRun, StoreError> {
-        match self.stand_in(key) {
-            Some(records) => records.store.read(key).map_err(|e| records.named(e)),
-            None => self.store.read(key),
-        }
+        self.ask(key, |store| store.read(key))
     }
 
     /// As [`Store::measured`].
@@ -67,13 +76,7 @@ impl<'a> Evidence<'a> {
         measurement: &str,
         result_hash: &str,
     ) -> Result<Option<Measured>, StoreError> {
-        match self.stand_in(key) {
-            Some(records) => {
-                let found = records.store.measured(key, measurement, result_hash);
-                found.map_err(|e| records.named(e))
-            }
-            None => self.store.measured(key, measurement, result_hash),
-        }
+        self.ask(key, |store| store.measured(key, measurement, result_hash))
     }
 
     /// The key of a finished run that begins with these digits; the store's first. There need
