@@ -327,8 +327,8 @@ fn signals_in_the_middle_of_an_epoch_lose_nothing() {
 
 #[test]
 fn what_is_kept_along_the_way_is_not_lost() {
-    let mut run = toy_run(10_000);
-    run.train.evaluate_every = 1_000;
+    let mut run = toy_run(60_000);
+    run.train.evaluate_every = 6_000;
     run.train.snapshots = vec![2, 40];
     let undisturbed = Workplace::new();
     let expected = undisturbed.run(&undisturbed.spec_file("spec.json", &run));
@@ -465,23 +465,26 @@ fn reproduce_passes_a_signal_on_and_loses_nothing() {
 
 #[test]
 fn a_chain_is_gone_on_with_wherever_it_was() {
-    let chain = toy_chain(8_000, 8_000);
+    // Long enough that neither stage ends between its checkpoint and the signal.
+    let chain = toy_chain(60_000, 60_000);
     let undisturbed = Workplace::new();
+    let parent = chain.parent().expect("a chain has a parent");
+    let (parent, _) = undisturbed.run(&undisturbed.spec_file("parent.json", parent));
     let expected = undisturbed.run(&undisturbed.spec_file("spec.json", &chain));
     let place = Workplace::new();
     let spec = place.spec_file("spec.json", &chain);
-    let mut interrupted = 0;
-    for wait in [20, 300, 700, 1100] {
-        let mut child = start(&place, &spec, &[]);
-        std::thread::sleep(Duration::from_millis(400 + wait));
-        if child.try_wait().unwrap().is_some() {
-            break;
-        }
-        match end(child, "TERM") {
-            (Some(75), _) => interrupted += 1,
-            (code, said) => assert_eq!(code, Some(0), "{said}"),
+    for stage in [&parent, &expected.0] {
+        let saved = place.path("runs").join(format!("{stage}.partial/checkpoint.safetensors"));
+        for _ in 0..2 {
+            let before = std::fs::metadata(&saved).and_then(|file| file.modified()).ok();
+            let mut child = start(&place, &spec, &["--checkpoint-seconds", "0.01"]);
+            while std::fs::metadata(&saved).and_then(|file| file.modified()).ok() == before {
+                assert!(child.try_wait().unwrap().is_none(), "it ended before it was saved");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            let (code, said) = end(child, "TERM");
+            assert_eq!(code, Some(75), "{said}");
         }
     }
-    assert!(interrupted > 0, "nothing was interrupted");
-    assert_eq!(place.run(&spec), expected, "after {interrupted} interruptions");
+    assert_eq!(place.run(&spec), expected);
 }
