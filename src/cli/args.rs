@@ -1,5 +1,11 @@
 //! Command-line arguments.
 
+mod data;
+mod store;
+
+pub use data::{Data, DataCommand};
+pub use store::{Prune, Store, StoreCommand};
+
 use crate::experiments::Seeds;
 use crate::spec::Numerics;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -269,129 +275,6 @@ pub struct Diff {
     /// (choose a short one: --profile smoke).
     pub a: String,
     pub b: String,
-}
-
-#[derive(Debug, Args)]
-pub struct Data {
-    #[command(subcommand)]
-    pub command: DataCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum DataCommand {
-    /// The data sets that there are, and which are installed.
-    List,
-    /// Download a data set (resuming a broken download), check it, unpack and prepare it.
-    Fetch {
-        name: String,
-        /// A mirror; what it serves must have the same digest.
-        #[arg(long)]
-        url: Option<String>,
-    },
-    /// Decode an unpacked data set into one memory-mapped file a split.
-    Prepare { name: String },
-    /// Make a data set of class folders of PNG or JPEG files.
-    ///
-    /// FROM holds train/<class>/ and test/<class>/, or <class>/ alone (then test images are
-    /// drawn by the seed); or it is a .tar.gz or .tar of such a folder. Files that cannot be
-    /// imported are named, and nothing is left behind. Profiles name the result like any other
-    /// data set; keys carry the hash of its decoded pixels.
-    Import {
-        /// Name of the data set: lower-case letters, digits, '-', '_' and '.'.
-        name: String,
-        from: PathBuf,
-        /// Resize to this shorter side and crop the square at the centre [default: all images
-        /// must have the same size]. No image is enlarged.
-        #[arg(long, value_name = "PIXELS")]
-        side: Option<u32>,
-        /// 1 (grey) or 3 (colour; grey images are repeated) [default: 3 if any image is in
-        /// colour].
-        #[arg(long)]
-        channels: Option<u8>,
-        /// Share of each class that becomes test images [default: 20].
-        #[arg(long, value_name = "PERCENT")]
-        test_percent: Option<u32>,
-        /// Decides the order of the images and which of them become test images.
-        #[arg(long, default_value_t = 0)]
-        seed: u64,
-        /// A note on the licence of the images, kept with them.
-        #[arg(long, value_name = "TEXT")]
-        licence: Option<String>,
-    },
-    /// Compare a data set with its hashes and measure mean and deviation.
-    Check { name: String },
-    /// Make a class-balanced subset of a data set.
-    Subset {
-        /// Data set to take from.
-        #[arg(long, default_value = "fashion-mnist")]
-        from: String,
-        /// Training images to take.
-        #[arg(long, default_value_t = 2000)]
-        train: usize,
-        /// Test images to take.
-        #[arg(long, default_value_t = 2000)]
-        test: usize,
-        /// Which images of a class are taken.
-        #[arg(long, default_value_t = 0)]
-        seed: u64,
-        /// Folder to write to.
-        out: PathBuf,
-    },
-}
-
-#[derive(Debug, Args)]
-pub struct Store {
-    #[command(subcommand)]
-    pub command: StoreCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum StoreCommand {
-    /// Write all finished runs without their weights, as records, to one compressed file.
-    ///
-    /// A record holds a run's spec, metrics, measurements, environment, and the hashes of all
-    /// its files: verify, report and diff read it like any other run. Whatever needs the
-    /// weights trains the run again. Exit codes: 0 all is in the file; 4 damaged runs, which
-    /// are named and left out.
-    Export {
-        /// File to write, or a folder to write records.tar.gz to.
-        #[arg(long, value_name = "FILE|DIR", default_value = "records.tar.gz")]
-        out: PathBuf,
-    },
-    /// Bring the finished runs of other stores, and their measurements, into this one.
-    ///
-    /// Every file is checked against its hash on the way; what is there already is left alone.
-    /// Exit codes: 0 all is there; 1 a run (or a measurement) is in both stores with different
-    /// results, which are named and left as they are; 3 runs are being worked on by other
-    /// processes, call again; 4 damaged runs, which are named and left. Of several, 1 comes
-    /// before 4 before 3. Everything else is merged in any case.
-    Merge {
-        /// Folders of stores, or files of `bgm store export`, to take from; nothing in them is
-        /// changed.
-        #[arg(required = true)]
-        from: Vec<PathBuf>,
-        /// Store to bring them into, instead of --store.
-        #[arg(long, value_name = "DIR")]
-        into: Option<PathBuf>,
-    },
-    /// List, or with --yes remove, what no declaration needs any more.
-    ///
-    /// Needed is every run that a profile of --tables (or of a folder in it) plans, with any seed
-    /// and by any numerics, the runs before it and its measurements. What goes: finished and
-    /// unfinished runs and measurements of anything else, of other data or of an older version,
-    /// and damaged runs that were set aside. Exit codes: 0 done, or listed; 3 runs are being
-    /// worked on by other processes, and were left alone.
-    Prune(Prune),
-}
-
-#[derive(Debug, Args)]
-pub struct Prune {
-    /// Remove what is listed.
-    #[arg(long)]
-    pub yes: bool,
-    /// Also runs of other numerics than are computed with here: a GPU's, say.
-    #[arg(long)]
-    pub other_numerics: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod check;
 pub mod cost;
 mod declare;
 pub mod dose;
+mod fields;
 pub mod fingerprint;
 pub mod graph;
 mod grid;

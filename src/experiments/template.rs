@@ -9,7 +9,7 @@ use crate::spec::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Both phases of the paper's experiment, and which of them is looked at.
+/// The phases of the paper's experiment, and which of them is looked at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
@@ -18,6 +18,9 @@ pub struct Template {
     pub init: InitTemplate,
     /// Fitting the corrupted set: makes the adversarial initialization.
     pub pretrain: PhaseTemplate,
+    /// Between the adversarial initialization and `train`, where `init.kind` is `treated`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub treatment: Option<PhaseTemplate>,
     /// Training on the true labels.
     pub train: PhaseTemplate,
     /// The phase whose end is measured.
@@ -39,8 +42,12 @@ pub struct InitTemplate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InitKind {
+    /// Random weights.
     Random,
+    /// Where `pretrain` ends.
     Adversarial,
+    /// Where `treatment` ends, which starts from the adversarial initialization.
+    Treated,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +113,17 @@ pub struct Strength {
 }
 
 impl Template {
+    /// What is missing, if anything is.
+    ///
+    /// # Errors
+    /// Names the field.
+    pub fn check(&self) -> Result<(), String> {
+        if self.init.kind == InitKind::Treated && self.treatment.is_none() {
+            return Err("init.kind is 'treated', but the base has no phase 'treatment'".to_owned());
+        }
+        Ok(())
+    }
+
     /// The run of this template with a seed.
     pub fn lower(&self, seed: u64) -> RunSpec {
         let random = Start::Random { scale: self.init.scale };
@@ -118,12 +136,16 @@ impl Template {
             precision: self.precision,
             numerics: Numerics::default(),
         };
+        let after =
+            |before, phase: &PhaseTemplate| run(Start::Run(Box::new(before)), phase.lower());
         let pretrain = || run(random.clone(), self.pretrain.lower());
         match (self.look_at, self.init.kind) {
             (LookAt::Pretrain, _) => pretrain(),
             (LookAt::Train, InitKind::Random) => run(random.clone(), self.train.lower()),
-            (LookAt::Train, InitKind::Adversarial) => {
-                run(Start::Run(Box::new(pretrain())), self.train.lower())
+            (LookAt::Train, InitKind::Adversarial) => after(pretrain(), &self.train),
+            (LookAt::Train, InitKind::Treated) => {
+                let treatment = self.treatment.as_ref().expect("checked by the profile");
+                after(after(pretrain(), treatment), &self.train)
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The paper's networks, with the parameter names of the authors' PyTorch classes.
 
 mod arch;
+mod builder;
 pub mod graph;
 pub mod state;
 pub mod tensors;

@@ -1,7 +1,8 @@
 //! DenseNet-BC of depth 40: bottlenecks, three blocks of six layers, compression 1/2,
 //! BN-ReLU-convolution order.
 
-use crate::models::graph::{Builder, ConvShape, ValueId};
+use crate::models::builder::{Builder, ConvShape};
+use crate::models::graph::ValueId;
 
 /// Layers of each dense block: (40 - 4) / 3, halved since a bottleneck has two convolutions.
 const LAYERS: usize = 6;

@@ -1,6 +1,6 @@
 //! The toy's multilayer perceptron: two hidden layers with ReLU.
 
-use crate::models::graph::Builder;
+use crate::models::builder::Builder;
 
 pub fn build(b: &mut Builder, hidden: usize) {
     let first = b.linear("fc1", b.input(), hidden);

@@ -1,7 +1,8 @@
 //! ResNet for small images, as in the authors' code: a 3x3 stem without pooling, four
 //! stages with strides 1, 2, 2, 2, projection shortcuts where the shape changes.
 
-use crate::models::graph::{Builder, ConvShape, ValueId};
+use crate::models::builder::{Builder, ConvShape};
+use crate::models::graph::ValueId;
 
 /// The two kinds of residual block.
 #[derive(Clone, Copy, PartialEq)]

@@ -1,6 +1,6 @@
 //! VGG16 with BatchNorm for small images, as in the authors' code.
 
-use crate::models::graph::{Builder, ConvShape};
+use crate::models::builder::{Builder, ConvShape};
 
 /// Output channels of each convolution in units of the width; 0 is a 2x2 max pooling.
 const PLAN: [usize; 18] = [1, 1, 0, 2, 2, 0, 4, 4, 4, 0, 8, 8, 8, 0, 8, 8, 8, 0];
