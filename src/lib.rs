@@ -12,6 +12,7 @@ pub mod backend;
 pub mod cli;
 pub mod corrupt;
 pub mod data;
+pub mod embedded;
 pub mod engine;
 pub mod experiments;
 pub mod measure;

@@ -6,6 +6,7 @@ mod store;
 pub use data::{Data, DataCommand};
 pub use store::{Prune, Store, StoreCommand};
 
+use crate::embedded::Embedded;
 use crate::experiments::Seeds;
 use crate::spec::Numerics;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -32,13 +33,13 @@ pub struct Global {
     #[arg(long, global = true, default_value = "runs")]
     pub store: PathBuf,
     /// Folder of data sets.
-    #[arg(long, global = true, default_value = "data")]
+    #[arg(long, global = true, default_value = super::folders::DATA)]
     pub data: PathBuf,
     /// Folder of table and figure declarations.
-    #[arg(long, global = true, default_value = "paper_tables")]
+    #[arg(long, global = true, default_value = super::folders::TABLES)]
     pub tables: PathBuf,
     /// Folder of claims and blessed references.
-    #[arg(long, global = true, default_value = "expected")]
+    #[arg(long, global = true, default_value = super::folders::EXPECTED)]
     pub expected: PathBuf,
     /// Which sizes and experiments: see paper_tables/profiles.
     #[arg(long, global = true, default_value = "quick")]
@@ -71,6 +72,9 @@ pub struct Global {
     /// Say nothing but results and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// What stands in for folders that are not there.
+    #[arg(skip)]
+    pub embedded: Embedded,
 }
 
 /// Who computes a run.

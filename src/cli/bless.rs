@@ -5,7 +5,6 @@ use super::session::Session;
 use super::{Failure, device, protocol};
 use crate::backend::Platform;
 use crate::cli::terminal::{note, output};
-use crate::data::Catalog;
 use crate::experiments::{Plan, Profile};
 use crate::spec::Key;
 use crate::verify::bless::{self as blessing, Provenance};
@@ -17,6 +16,10 @@ use crate::verify::rejudge;
 pub fn bless(global: &Global, options: &Bless) -> Result<u8, Failure> {
     if options.reason.trim().is_empty() {
         return Err(Failure::Usage("--reason must say why the new values are right".to_owned()));
+    }
+    if options.write && global.has_own_references() {
+        let problem = "--write has no folder to write to: give --expected";
+        return Err(Failure::Usage(problem.to_owned()));
     }
     let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
     let old = Reference::of_profile(&global.expected, &global.profile)?;
@@ -76,7 +79,7 @@ fn verdicts_only(
     let old = old.ok_or_else(|| {
         Failure::Incomplete(format!("profile {profile} has no blessed reference to judge again"))
     })?;
-    let catalog = Catalog::new(&global.data);
+    let catalog = global.catalog()?;
     let profile = Profile::read(&global.tables, profile)?;
     let plan = Plan::new(&profile, &global.tables, &catalog, &[], None)?;
     let judged = rejudge::rejudge(old, &plan, claims);

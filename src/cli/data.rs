@@ -7,7 +7,7 @@ use crate::data::fetch::{self, FetchOptions};
 use crate::data::import::{self, ImportOptions};
 use crate::data::prepared::PreparedManifest;
 use crate::data::published::DATASETS;
-use crate::data::{Catalog, check, prepare, subset};
+use crate::data::{check, prepare, subset};
 use crate::schedule::worker::INTERRUPTED;
 use crate::verify::exit;
 
@@ -17,7 +17,7 @@ fn watch_signals() -> Result<(), Failure> {
 }
 
 pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
-    let catalog = Catalog::new(&global.data);
+    let catalog = global.catalog()?;
     match &options.command {
         DataCommand::List => {
             let known = DATASETS.iter().map(|info| info.name.clone().into_owned());

@@ -31,7 +31,7 @@ pub fn doctor(global: &Global) -> Result<u8, Failure> {
     }
     output!("threads    {} a run", global.threads.unwrap_or(1));
     output!("commit     {}", session::commit());
-    let catalog = Catalog::new(&global.data);
+    let catalog = global.catalog()?;
     let precisions: &[Precision] =
         if place.is_gpu() { &[Precision::Strict, Precision::Tf32] } else { &[Precision::Strict] };
     let (mut trusted, mut graphs_fit) = (true, true);

@@ -10,6 +10,7 @@ mod data_progress;
 mod device;
 mod diff;
 mod doctor;
+mod folders;
 mod plan;
 mod progress;
 mod protocol;
@@ -26,6 +27,7 @@ mod trace;
 mod verify;
 
 use crate::data::DataError;
+use crate::embedded::Embedded;
 use crate::experiments::{PlanError, ProfileError};
 use crate::schedule::worker::RunError;
 use crate::store::StoreError;
@@ -110,10 +112,14 @@ impl Failure {
     }
 }
 
-/// Runs the program with its command line; the exit code.
-pub fn main() -> u8 {
+/// Runs the program with its command line; the exit code. `embedded` stands in for the
+/// repository's folders where they are not there.
+pub fn main(embedded: Embedded) -> u8 {
     let code = match Arguments::try_parse() {
-        Ok(arguments) => guarded(&arguments),
+        Ok(mut arguments) => {
+            arguments.global.embedded = embedded;
+            guarded(arguments)
+        }
         Err(said) if said.use_stderr() => {
             // There may be nobody left to tell.
             drop(said.print());
@@ -134,7 +140,7 @@ pub fn main() -> u8 {
 }
 
 /// Runs a command; what fails is told on standard error.
-fn guarded(arguments: &Arguments) -> u8 {
+fn guarded(mut arguments: Arguments) -> u8 {
     // libtorch's own failures (a GPU out of memory, say) come out of tch as panics: they end
     // in one line and an exit code of their own, which schedulers retry.
     std::panic::set_hook(Box::new(|panic| {
@@ -146,9 +152,10 @@ fn guarded(arguments: &Arguments) -> u8 {
         let place = panic.location().map_or(String::new(), |at| format!(" ({at})"));
         note!("bgm: internal error: {}{place}", text.lines().next().unwrap_or_default());
     }));
-    match std::panic::catch_unwind(|| {
+    match std::panic::catch_unwind(move || {
         device::clear_settings()?;
-        dispatch(arguments)
+        arguments.global.find_folders()?;
+        dispatch(&arguments)
     }) {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => {

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 pub fn prune(global: &Global, options: &Prune) -> Result<u8, Failure> {
     let store = Store::existing(&global.store)?;
-    let catalog = Catalog::new(&global.data);
+    let catalog = global.catalog()?;
     let needs = Needs::read(global, &catalog)?;
     let here = device::numerics(global)?;
     let mut judge = Judge {

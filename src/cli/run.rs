@@ -3,7 +3,6 @@
 use super::args::{Global, Run};
 use super::{Failure, device, session, signals};
 use crate::cli::terminal::{note, output};
-use crate::data::Catalog;
 use crate::experiments::KeyMaker;
 use crate::experiments::space::Space;
 use crate::schedule::worker::{self, Context, INTERRUPTED, Made};
@@ -24,7 +23,7 @@ pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
     })?;
     let job = super::child::read_job(global, &options.target)?;
     let device = device::place(global)?.open(global)?;
-    let (store, catalog) = (Store::open(&global.store)?, Catalog::new(&global.data));
+    let (store, catalog) = (Store::open(&global.store)?, global.catalog()?);
     let mut keys = KeyMaker::new(&catalog);
     let mut missing = Vec::new();
     for spec in std::iter::successors(Some(&job.spec), |spec| spec.parent()) {

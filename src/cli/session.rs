@@ -49,7 +49,7 @@ impl Session {
         global: &Global,
         open: impl FnOnce(PathBuf) -> Result<Store, StoreError>,
     ) -> Result<Session, Failure> {
-        let catalog = Catalog::new(&global.data);
+        let catalog = global.catalog()?;
         let mut profile = Profile::read(&global.tables, &global.profile)?;
         profile.numerics = device::numerics(global)?;
         let plan =
@@ -207,7 +207,7 @@ pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
         let problem = "is neither a spec file nor a run key (6 to 64 hexadecimal digits)";
         return Err(Failure::Usage(format!("'{target}' {problem}")));
     }
-    let catalog = Catalog::new(&global.data);
+    let catalog = global.catalog()?;
     let store = Store::at(&global.store);
     // A whole key of a sound run needs no plan of every profile.
     if let Ok(key) = target.parse::<Key>()

@@ -3,7 +3,6 @@
 use super::args::{Global, Trace};
 use super::{Failure, device, session};
 use crate::cli::terminal::note;
-use crate::data::Catalog;
 use crate::experiments::KeyMaker;
 use crate::schedule::worker::{self, Context, RunError};
 use crate::store::{Store, lock};
@@ -16,7 +15,7 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
     }
     let spec = session::find_spec(global, &options.target)?;
     let device = device::place(global)?.open(global)?;
-    let (store, catalog) = (Store::open(&global.store)?, Catalog::new(&global.data));
+    let (store, catalog) = (Store::open(&global.store)?, global.catalog()?);
     let context = Context {
         store: &store,
         catalog: &catalog,

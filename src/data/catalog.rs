@@ -12,12 +12,26 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct Catalog {
     root: PathBuf,
+    fallback: Option<PathBuf>,
 }
 
 impl Catalog {
     /// The data sets below `root` (`data/` of the repository).
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Catalog { root: root.into() }
+        Catalog { root: root.into(), fallback: None }
+    }
+
+    /// Also looks below `fallback`, for data sets that are not below the root.
+    #[must_use]
+    pub fn or_below(self, fallback: PathBuf) -> Self {
+        Catalog { fallback: Some(fallback), ..self }
+    }
+
+    /// Where the files of the data set `name` are, or would be.
+    fn place(&self, name: &str) -> PathBuf {
+        let own = self.root.join(name);
+        let fallback = self.fallback.as_ref().map(|fallback| fallback.join(name));
+        fallback.filter(|path| path.is_dir() && !own.is_dir()).unwrap_or(own)
     }
 
     /// The folder that data sets are below.
@@ -60,7 +74,7 @@ impl Catalog {
 
     /// The folder with the files of a data set, if it is installed.
     pub fn folder(&self, info: &DatasetInfo) -> Option<PathBuf> {
-        let own = self.root.join(&*info.name);
+        let own = self.place(&info.name);
         let elsewhere = info.elsewhere.map(Path::new);
         [Some(own.as_path()), elsewhere]
             .into_iter()
@@ -74,7 +88,7 @@ impl Catalog {
     /// # Errors
     /// If the manifest is missing or malformed.
     pub fn manifest(&self, info: &DatasetInfo) -> Result<Manifest, DataError> {
-        let folder = self.root.join(&*info.name);
+        let folder = self.place(&info.name);
         if info.format != Format::Idx {
             let prepared = PreparedManifest::read(&folder)?;
             return Ok(Manifest { origin: prepared.source, file: prepared.file });
