@@ -48,6 +48,8 @@ finish() {
     local code=$?
     [ -n "$snakemake" ] && kill "$snakemake" 2>/dev/null
     slurm_stop
+    # A killed job's inner snakemake outlives it where Slurm tracks processes by their group.
+    pkill -KILL -f -- "$work/" || true
     if [ -n "${KEEP:-}" ] || [ $code != 0 ]; then
         echo "cluster-test: stores, plans and logs are in $work" >&2
     else

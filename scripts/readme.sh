@@ -35,7 +35,7 @@ verdicts() { # profile, claim ...
     echo
     # The first `reason` and `date` are the reference's own.
     sed -n 's/^date = "\(.*\)"$/Blessed on \1:/p;/^\[/q' "$reference"
-    sed -n 's/^reason = "\(.*\)"$/\1./p;/^\[/q' "$reference"
+    sed -n 's/^reason = "\(.*[^.]\)\.*"$/\1./p;/^\[/q' "$reference"
 }
 
 between README.md verdicts "$(verdicts quick)"

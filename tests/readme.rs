@@ -84,6 +84,7 @@ fn the_verdicts_are_the_blessed_ones() {
             });
             let rows: Vec<&str> = rows.map(|(_, row)| row).collect();
             let (date, reason) = (field(&reference, "date"), field(&reference, "reason"));
+            let reason = reason.trim_end_matches('.');
             format!("{}\n\nBlessed on {date}:\n{reason}.", rows.join("\n").trim())
         } else {
             none_yet(profile)
