@@ -3,8 +3,8 @@
 //! weights that a run started from.
 
 use super::axes::{Head, Panel};
-use super::boundary::{START, aspect, cell_title, draw_cell, draw_panel, shown};
 use super::canvas::{Canvas, Font, Pen, Point};
+use super::decision::{START, aspect, cell_title, draw_cell, draw_panel, shown};
 use super::palette::{INK, MUTED};
 use super::{FigureError, WIDTH};
 use crate::experiments::results::{CellResult, ExperimentResult, Measured, SeedResult};

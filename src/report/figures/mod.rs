@@ -7,6 +7,7 @@ pub mod canvas;
 mod contour;
 mod course;
 mod curves;
+mod decision;
 mod forest;
 mod heatmap;
 mod journey;
