@@ -129,25 +129,6 @@ impl TorchBackend {
     }
 }
 
-/// One step of training on a batch: logits and loss before the update, detached from the graph
-/// of autograd, which would hold every activation.
-///
-/// # Errors
-/// If libtorch fails.
-pub fn step(
-    network: &mut Network,
-    rule: &mut UpdateRule,
-    (inputs, labels): (&Tensor, &Tensor),
-    rate: f64,
-) -> Result<(Tensor, Tensor), TorchError> {
-    let logits = network.forward(inputs, Mode::Train);
-    let loss = training_loss(&logits, labels);
-    let gradients = Tensor::f_run_backward(&[&loss], rule.parameters(), false, false)?;
-    rule.step(&gradients, rate)?;
-    network.batches_tracked += 1;
-    Ok((logits.detach(), loss.detach()))
-}
-
 impl Backend for TorchBackend {
     fn graph(&self) -> &Graph {
         self.network.graph()

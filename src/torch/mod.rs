@@ -8,9 +8,10 @@ pub mod optim;
 pub mod replay;
 mod resident;
 
-pub use backend::{TorchBackend, TorchDevice, step};
+pub use backend::{TorchBackend, TorchDevice};
 pub use ffi::{AdamMoments, Graph, adam_step, sgd_step};
 pub use layers::Mode;
+pub use optim::step;
 
 use crate::backend::Platform;
 use crate::spec::{Numerics, Precision};

@@ -1,7 +1,8 @@
 //! Update rules with PyTorch's exact semantics, and their state, which tch neither saves
-//! nor shows: resuming needs it.
+//! nor shows: resuming needs it. And the step of training that uses them.
 
-use super::network::{Network, values};
+use super::layers::Mode;
+use super::network::{Network, training_loss, values};
 use super::{AdamMoments, TorchError, adam_step, sgd_step};
 use crate::backend::OptimizerState;
 use crate::spec::Optimizer;
@@ -81,4 +82,23 @@ impl UpdateRule {
         }
         self.steps.iter_mut().for_each(|step| drop(step.fill_(state.steps)));
     }
+}
+
+/// One step of training on a batch: logits and loss before the update, detached from the graph
+/// of autograd, which would hold every activation.
+///
+/// # Errors
+/// If libtorch fails.
+pub fn step(
+    network: &mut Network,
+    rule: &mut UpdateRule,
+    (inputs, labels): (&Tensor, &Tensor),
+    rate: f64,
+) -> Result<(Tensor, Tensor), TorchError> {
+    let logits = network.forward(inputs, Mode::Train);
+    let loss = training_loss(&logits, labels);
+    let gradients = Tensor::f_run_backward(&[&loss], rule.parameters(), false, false)?;
+    rule.step(&gradients, rate)?;
+    network.batches_tracked += 1;
+    Ok((logits.detach(), loss.detach()))
 }

@@ -5,9 +5,8 @@
 //! A recording holds addresses and constants: it serves one batch size and one learning rate,
 //! and reads its batch from tensors of its own.
 
-use super::backend::step;
 use super::network::Network;
-use super::optim::UpdateRule;
+use super::optim::{UpdateRule, step};
 use super::{Graph, TorchError};
 use tch::{Device, Tensor};
 
