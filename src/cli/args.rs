@@ -27,19 +27,26 @@ pub struct Arguments {
     pub command: Command,
 }
 
+/// The default of `--data`.
+pub const DATA: &str = "data";
+/// The default of `--tables`.
+pub const TABLES: &str = "paper_tables";
+/// The default of `--expected`.
+pub const EXPECTED: &str = "expected";
+
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// Folder of finished runs.
     #[arg(long, global = true, default_value = "runs")]
     pub store: PathBuf,
     /// Folder of data sets.
-    #[arg(long, global = true, default_value = super::folders::DATA)]
+    #[arg(long, global = true, default_value = DATA)]
     pub data: PathBuf,
     /// Folder of table and figure declarations.
-    #[arg(long, global = true, default_value = super::folders::TABLES)]
+    #[arg(long, global = true, default_value = TABLES)]
     pub tables: PathBuf,
     /// Folder of claims and blessed references.
-    #[arg(long, global = true, default_value = super::folders::EXPECTED)]
+    #[arg(long, global = true, default_value = EXPECTED)]
     pub expected: PathBuf,
     /// Which sizes and experiments: see paper_tables/profiles.
     #[arg(long, global = true, default_value = "quick")]

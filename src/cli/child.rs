@@ -1,6 +1,7 @@
 //! Each run in a process of its own: `bgm run` called by `bgm reproduce`.
 
 use super::args::{EngineName, Global};
+use super::program::program;
 use super::{Failure as CliFailure, session};
 use crate::cli::terminal::note;
 use crate::experiments::{PlannedRun, cost};
@@ -42,13 +43,6 @@ pub fn read_job(global: &Global, target: &str) -> Result<Job, CliFailure> {
         .map_err(|e| CliFailure::Usage(format!("job on standard input: {e}")))?;
     job.spec.check().map_err(|e| CliFailure::Usage(format!("job on standard input: {e}")))?;
     Ok(job)
-}
-
-/// This program, for another process of it. Not by its path: there may be another program by
-/// now, or none, while this one is still running.
-pub fn program() -> std::io::Result<PathBuf> {
-    let running = PathBuf::from("/proc/self/exe");
-    if running.symlink_metadata().is_ok() { Ok(running) } else { std::env::current_exe() }
 }
 
 /// The children that run, and whether they are to end.

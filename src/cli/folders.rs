@@ -1,18 +1,11 @@
 //! Which folders a command works with: those given, those of a checkout, or what is compiled in.
 
 use super::Failure;
-use super::args::Global;
+use super::args::{DATA, EXPECTED, Global, TABLES};
 use super::terminal::note;
 use crate::data::Catalog;
 use crate::embedded::cache;
 use std::path::{Path, PathBuf};
-
-/// The default of `--tables`.
-pub const TABLES: &str = "paper_tables";
-/// The default of `--expected`.
-pub const EXPECTED: &str = "expected";
-/// The default of `--data`.
-pub const DATA: &str = "data";
 
 impl Global {
     /// Replaces the default folders of declarations and references by what is compiled in,

@@ -2,8 +2,8 @@
 //! is read, since a claim that looks at nothing would hold for ever.
 
 use super::claims::{Claim, Claims, Part, Requirement, Scale};
+use super::files::{self, ReferenceError};
 use super::predicate::{Best, Effect, LevelContrast, Levels, Test, Trend};
-use super::reference::{self, ReferenceError};
 use crate::experiments::{Experiment, duplicate, named_levels, named_metric};
 use std::path::Path;
 
@@ -13,7 +13,7 @@ impl Claims {
     /// # Errors
     /// If it is missing or malformed, a number is out of its range, or a name matches nothing.
     pub fn read(path: &Path, tables: &Path) -> Result<Claims, ReferenceError> {
-        let claims: Claims = reference::read(path)?;
+        let claims: Claims = files::read(path)?;
         let known = Experiment::ids(tables);
         let problem = |problem| ReferenceError::Format { path: path.to_owned(), problem };
         if let Some(id) = duplicate(claims.claim.iter().map(|claim| claim.id.as_str())) {

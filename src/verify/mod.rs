@@ -6,6 +6,8 @@ mod check;
 pub mod claims;
 pub mod departure;
 pub mod estimate;
+mod evidence;
+pub mod files;
 mod judge;
 pub mod junit;
 pub mod outcome;

@@ -1,7 +1,7 @@
 //! Premises of claims: what must hold of the compared cells before anything is said.
 
 use super::claims::{Claim, Requirement};
-use super::judge::{self, Evidences};
+use super::evidence::{self, Evidences};
 use super::outcome::Premise;
 use super::predicate::Levels;
 use super::stats;
@@ -34,7 +34,7 @@ fn premise(requirement: &Requirement, cell: &Levels, result: &ExperimentResult) 
         mean_at_least: requirement.mean_at_least,
         ..Premise::default()
     };
-    let found = match judge::find(result, cell) {
+    let found = match evidence::find(result, cell) {
         Ok(found) => found,
         Err(problem) => {
             premise.note = problem;
@@ -45,7 +45,7 @@ fn premise(requirement: &Requirement, cell: &Levels, result: &ExperimentResult) 
     premise.decay = found.dose();
     let label = result.experiment.metrics.iter().find(|m| &m.name == metric);
     let label = label.map_or(metric.as_str(), |metric| metric.label.as_str()).to_lowercase();
-    let samples = judge::samples(found, metric);
+    let samples = evidence::samples(found, metric);
     let Some(&(seed, lowest)) = samples.iter().min_by(|a, b| a.1.total_cmp(&b.1)) else {
         premise.note = format!("no premise can be told: no run of {} has {label}", premise.cell);
         return premise;

@@ -2,7 +2,7 @@
 //! TOML, a hash of each claim and of each experiment's runs, and is committed before any run
 //! is made. A hash that is another one now belongs to something that was changed afterwards.
 
-use super::reference::{self, ReferenceError};
+use super::files::{self, ReferenceError};
 use crate::experiments::fingerprint::fingerprint;
 use crate::experiments::{Profile, ProfileError};
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ impl Declared {
             #[serde(default)]
             claim: Vec<toml::Table>,
         }
-        let file: File = reference::read(claims)?;
+        let file: File = files::read(claims)?;
         let own = |claim: &toml::Table| {
             let id = claim.get("id").and_then(toml::Value::as_str).unwrap_or_default();
             (id.to_owned(), fingerprint(claim))

@@ -3,15 +3,14 @@
 
 use super::claims::{Claim, Claims};
 use super::estimate::Estimate;
+use super::files::{ReferenceError, read};
 use super::outcome::{ClaimOutcome, ClaimPart, SCHEMA, Standing, Verdict, Verification};
 use super::protocol::ProtocolStamp;
 use super::stats;
 use crate::backend::Platform;
-use crate::data::files;
-use crate::experiments::text;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What a profile's runs gave when they were blessed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,25 +141,6 @@ impl ReferenceValue {
             None => Ok(()),
         }
     }
-}
-
-/// A reference or claims file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ReferenceError {
-    #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
-    #[error("{}: {problem}", path.display())]
-    Format { path: PathBuf, problem: String },
-}
-
-/// Reads a TOML file of `expected/`.
-///
-/// # Errors
-/// If it is missing or malformed.
-pub fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ReferenceError> {
-    let io = |source| ReferenceError::Io { path: path.to_owned(), source };
-    let text = files::read_text(path).map_err(io)?;
-    text::parse(&text).map_err(|problem| ReferenceError::Format { path: path.to_owned(), problem })
 }
 
 impl Reference {

@@ -2,7 +2,7 @@
 //! without any one of the seeds.
 
 use super::estimate::Estimate;
-use super::judge::Evidences;
+use super::evidence::Evidences;
 use super::outcome::{LeftOut, Sensitivity, Verdict};
 
 /// Of a claim with these estimates at a margin.

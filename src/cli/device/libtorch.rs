@@ -1,8 +1,9 @@
 //! Devices of libtorch.
 
 use crate::backend::Device;
+use crate::cli::Failure;
+use crate::cli::program::program;
 use crate::cli::terminal::note;
-use crate::cli::{Failure, child};
 use crate::torch::{self, TorchDevice, TorchError};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -38,7 +39,7 @@ pub fn clear_settings() -> Result<(), Failure> {
         return Ok(());
     }
     let mut arguments = std::env::args_os();
-    let mut program = child::program()
+    let mut program = program()
         .map(Command::new)
         .map_err(|e| Failure::Environment(format!("this program: {e}")))?;
     program.arg0(arguments.next().unwrap_or_default()).args(arguments);
