@@ -64,7 +64,7 @@ impl Embedded {
             hash.update((file.bytes.len() as u64).to_le_bytes());
             hash.update(file.bytes);
         }
-        crate::spec::hex(&hash.finalize())
+        crate::digest::hex(&hash.finalize())
     }
 }
 

@@ -12,6 +12,8 @@ pub mod backend;
 pub mod cli;
 pub mod corrupt;
 pub mod data;
+mod digest;
+pub mod disk;
 pub mod embedded;
 pub mod engine;
 pub mod experiments;

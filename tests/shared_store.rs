@@ -4,11 +4,13 @@
 mod common;
 
 use bad_global_minima::data::Catalog;
+use bad_global_minima::disk;
 use bad_global_minima::experiments::KeyMaker;
-use bad_global_minima::schedule::worker::{self, Context, Made};
+use bad_global_minima::schedule::context::Context;
+use bad_global_minima::schedule::worker::{self, Made};
 use bad_global_minima::spec::RunSpec;
 use bad_global_minima::store::lock::{CLAIMS, Holder, Silence, try_lock};
-use bad_global_minima::store::{Finished, Store, StoreError, StoredRun, disk, paths};
+use bad_global_minima::store::{Finished, Store, StoreError, StoredRun, paths};
 use common::{Workplace, copy_folder, repository, text, toy_chain, toy_run};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

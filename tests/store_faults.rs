@@ -8,13 +8,14 @@
 mod common;
 
 use bad_global_minima::data::Catalog;
+use bad_global_minima::disk::faults::{self, Crashed, Kind};
 use bad_global_minima::experiments::KeyMaker;
 use bad_global_minima::experiments::results::Measured;
 use bad_global_minima::measure::MeasureSpec;
 use bad_global_minima::rng::{Purpose, Stream};
-use bad_global_minima::schedule::worker::{self, Context};
+use bad_global_minima::schedule::context::Context;
+use bad_global_minima::schedule::worker;
 use bad_global_minima::spec::{Key, RunSpec};
-use bad_global_minima::store::disk::faults::{self, Crashed, Kind};
 use bad_global_minima::store::lock::CLAIMS;
 use bad_global_minima::store::merge::Options;
 use bad_global_minima::store::{Lookup, Store};

@@ -44,7 +44,7 @@ pub fn bless(global: &Global, options: &Bless) -> Result<u8, Failure> {
     let text = toml::to_string(&new)
         .map_err(|e| Failure::Environment(format!("reference as TOML: {e}")))?;
     let header = "# Blessed reference values, raw per seed. Made by `bgm bless`; do not edit.\n";
-    crate::store::disk::replace(&path, format!("{header}{text}").as_bytes(), "bless")
+    crate::disk::replace(&path, format!("{header}{text}").as_bytes(), "bless")
         .map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
     note!("{} written", path.display());
     Ok(exit::AS_BLESSED)

@@ -8,7 +8,7 @@ use crate::data::import::{self, ImportOptions};
 use crate::data::prepared::PreparedManifest;
 use crate::data::published::DATASETS;
 use crate::data::{check, prepare, subset};
-use crate::schedule::worker::INTERRUPTED;
+use crate::schedule::context::INTERRUPTED;
 use crate::verify::exit;
 
 /// Lets signals stop the work where it can be gone on with.

@@ -3,7 +3,7 @@
 
 use crate::cli::terminal::{self, note};
 use crate::data::progress::{Progress, Step};
-use crate::schedule::worker::INTERRUPTED;
+use crate::schedule::context::INTERRUPTED;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;

@@ -10,7 +10,6 @@ use crate::models::weights;
 use crate::spec::{DataSpec, Precision, RunSpec, Schedule, Start, Stop, TRAINING_SEMANTICS};
 use crate::train::{self, Inputs, Unobserved};
 use crate::verify::exit;
-use sha2::{Digest, Sha256};
 
 /// Epochs of a self-test: a batch size is recorded as a CUDA graph at its fourth step, and the
 /// last, short batch of an epoch comes once in each.
@@ -107,7 +106,7 @@ impl SelfTest<'_> {
         let trained = train::train(&self.spec, &inputs, &mut Unobserved)
             .map_err(crate::schedule::worker::RunError::from)?;
         let bytes = weights::to_bytes(&trained.weights(), None);
-        Ok(crate::spec::hex(&Sha256::digest(bytes)))
+        Ok(crate::digest::sha256(&bytes))
     }
 
     fn report_repeat(&self, first: &str, second: &str) -> bool {

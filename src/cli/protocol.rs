@@ -3,8 +3,8 @@
 use super::Failure;
 use super::args::Global;
 use crate::cli::terminal;
+use crate::digest::hex;
 use crate::experiments::Profile;
-use crate::spec::hex;
 use crate::verify::exit;
 use crate::verify::protocol::{self, Declared, ProtocolOutcome, ProtocolStamp};
 use crate::verify::reference::Reference;

@@ -7,7 +7,7 @@
 
 use super::Failure;
 use crate::cli::terminal::note;
-use crate::schedule::worker::SAVING;
+use crate::schedule::context::SAVING;
 use crate::verify::exit;
 use nix::sys::signal::{SigSet, Signal};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -3,7 +3,7 @@
 use super::args::{Global, Store as Options, StoreCommand};
 use super::{Failure, prune, session, signals};
 use crate::cli::terminal::note;
-use crate::schedule::worker::INTERRUPTED;
+use crate::schedule::context::INTERRUPTED;
 use crate::store::merge::{self, Merged};
 use crate::store::{Store, StoreError, Unpacked, lock};
 use crate::verify::exit;

@@ -4,7 +4,8 @@ use super::args::{Global, Trace};
 use super::{Failure, device, session};
 use crate::cli::terminal::note;
 use crate::experiments::KeyMaker;
-use crate::schedule::worker::{self, Context, RunError};
+use crate::schedule::context::{CHECKPOINT_EVERY, Context};
+use crate::schedule::worker::{RunError, run_with_weights};
 use crate::store::{Store, lock};
 use crate::train::{Inputs, trace::trace as make};
 use crate::verify::exit;
@@ -21,14 +22,14 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
         catalog: &catalog,
         device: &*device,
         commit: &session::commit(),
-        checkpoint_every: worker::CHECKPOINT_EVERY,
+        checkpoint_every: CHECKPOINT_EVERY,
         lock_patience: lock::SILENCE,
         progress: &|_, _| {},
         notice: &|text| note!("bgm: {text}"),
     };
     let parent = match spec.parent() {
         Some(parent) => {
-            let (key, _) = worker::run_with_weights(parent, &context)?;
+            let (key, _) = run_with_weights(parent, &context)?;
             Some(store.read(&key)?.weights(None)?)
         }
         None => None,

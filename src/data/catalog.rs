@@ -184,7 +184,7 @@ impl Catalog {
         folder: &Path,
     ) -> Result<(ImageSet, ImageSet), DataError> {
         let manifest = PreparedManifest::read(folder)?;
-        info.check_source(&manifest, folder)?;
+        manifest.check_source(info, folder)?;
         let open = |index: usize| {
             let (set, header) = prepared::open(folder, &manifest.file[index])?;
             let count = info.counts.map_or(header.count, |counts| counts[index]);

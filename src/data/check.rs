@@ -1,14 +1,14 @@
 //! Re-verifies what is installed of a data set and measures it: `bgm data check`.
 
 use super::catalog::Catalog;
-use super::manifest::hash_file;
+use super::files::hash_file;
 use super::prepared::{self, PreparedManifest};
 use super::progress::{Report, Step, Ticker};
 use super::published::{DatasetInfo, Format};
 use super::stats::ChannelStats;
 use super::{DataError, ImageSet};
 use crate::corrupt::ImageShape;
-use crate::spec::hex;
+use crate::digest::hex;
 use std::path::Path;
 
 /// What was found.

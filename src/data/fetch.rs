@@ -3,7 +3,7 @@
 use super::archive::Archive;
 use super::progress::{Progress, Report, Step, Ticker};
 use super::published::DatasetInfo;
-use super::{DataError, files, lock, prepared};
+use super::{DataError, files, lock};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -329,7 +329,7 @@ impl Download<'_> {
         if start == 0 {
             let notes = Part { url: self.url.clone(), validator: validator(headers) };
             let text = toml::to_string(&notes).unwrap_or_default();
-            prepared::write_whole(&self.notes, text.as_bytes()).map_err(Failure::Final)?;
+            files::write_whole(&self.notes, text.as_bytes()).map_err(Failure::Final)?;
         }
         let most = total.unwrap_or(self.archive.most_bytes);
         let mut reader = body.into_with_config().limit(u64::MAX).reader();

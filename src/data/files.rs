@@ -1,12 +1,15 @@
-//! Opens regular files only. Opening a FIFO blocks until somebody writes to it and a device may
-//! never end: neither may hang this program, deaf to every signal.
+//! Files of data sets: opened, hashed, named and written.
+//!
+//! Only regular files are opened. Opening a FIFO blocks until somebody writes to it and a device
+//! may never end: neither may hang this program, deaf to every signal.
 
 use super::DataError;
+use crate::{digest, disk};
 use rustix::fs::OFlags;
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Component, Path};
 
 /// Largest text file (a manifest, a list of files) that is read.
 const MAX_TEXT_BYTES: u64 = 256 << 20;
@@ -53,6 +56,41 @@ pub fn read(path: &Path, max_bytes: u64, hint: &str) -> std::result::Result<Vec<
         return Err(DataError::format(path, problem));
     }
     Ok(bytes)
+}
+
+/// Size and SHA-256 of a file.
+///
+/// # Errors
+/// If it cannot be read.
+pub(super) fn hash_file(path: &Path) -> std::result::Result<(u64, String), DataError> {
+    let hint = "a file that the manifest names is missing";
+    open(path).and_then(digest::of_reader).map_err(|e| DataError::io(path, e, hint))
+}
+
+/// Writes a small file so that it is there whole or not at all. One process at a time does so
+/// in the folder of a data set.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::result::Result<(), DataError> {
+    let hint = "check that the folder is writable and not full";
+    disk::replace(path, bytes, "new").map_err(|e| DataError::io(path, e, hint))
+}
+
+/// The path of an entry if it stays inside: no root, no drive, no `..`, nothing that is not UTF-8.
+pub(super) fn plain_path(name: &str) -> std::result::Result<String, &'static str> {
+    if name.contains(['\\', '\0', '\n', char::REPLACEMENT_CHARACTER]) || name.len() > 512 {
+        return Err("has characters that no published file has in its name");
+    }
+    let mut parts = Vec::new();
+    for part in Path::new(name).components() {
+        match part {
+            Component::Normal(part) => parts.push(part.to_str().unwrap_or_default()),
+            Component::CurDir => {}
+            _ => return Err("points outside of its folder"),
+        }
+    }
+    if parts.len() > 8 {
+        return Err("is nested too deeply");
+    }
+    Ok(parts.join("/"))
 }
 
 /// What a file is, with its article.

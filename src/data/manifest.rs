@@ -1,11 +1,10 @@
 //! SHA-256 manifests: every data file is checked against one when it is loaded.
 
-use super::archive::plain_path;
+use super::files::{hash_file, plain_path};
 use super::{DataError, files};
-use crate::spec::hex;
+use crate::digest::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::io::Read;
 use std::path::Path;
 
 /// Size and hash of one file.
@@ -89,43 +88,5 @@ impl Manifest {
             hash.update(format!("{} {}\n", entry.sha256, entry.path));
         }
         hex(&hash.finalize())
-    }
-}
-
-/// Size and SHA-256 of a file.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn hash_file(path: &Path) -> Result<(u64, String), DataError> {
-    let hint = "a file that the manifest names is missing";
-    let file = files::open(path).map_err(|e| DataError::io(path, e, hint))?;
-    let mut reader = HashingReader::new(file);
-    let bytes = std::io::copy(&mut reader, &mut std::io::sink())
-        .map_err(|e| DataError::io(path, e, hint))?;
-    Ok((bytes, hex(&reader.finish())))
-}
-
-/// A reader that takes the SHA-256 of what passes through it.
-pub(super) struct HashingReader<R> {
-    inner: R,
-    hash: Sha256,
-}
-
-impl<R> HashingReader<R> {
-    pub(super) fn new(inner: R) -> Self {
-        HashingReader { inner, hash: Sha256::new() }
-    }
-
-    /// Hash of everything read so far.
-    pub(super) fn finish(self) -> [u8; 32] {
-        self.hash.finalize().into()
-    }
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        Ok(count)
     }
 }

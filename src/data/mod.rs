@@ -4,7 +4,6 @@ pub mod archive;
 pub mod catalog;
 pub mod check;
 pub mod decode;
-mod digest;
 pub mod draw;
 pub mod fetch;
 pub mod files;
@@ -24,6 +23,7 @@ pub mod records;
 pub mod stats;
 pub mod subset;
 pub mod toy;
+mod unpack;
 mod workers;
 
 pub use catalog::Catalog;

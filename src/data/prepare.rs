@@ -7,7 +7,7 @@ use super::progress::{Report, Step, Ticker};
 use super::published::{DatasetInfo, Format};
 use super::records::{self, RecordFormat};
 use super::{DataError, lock, workers};
-use crate::spec::hex;
+use crate::digest::hex;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,7 +58,7 @@ pub fn prepare(
 /// The manifest of splits that are there, whole, and made from the published archive.
 pub(super) fn existing(info: &DatasetInfo, folder: &Path) -> Result<PreparedManifest, DataError> {
     let manifest = PreparedManifest::read(folder)?;
-    info.check_source(&manifest, folder)?;
+    manifest.check_source(info, folder)?;
     for entry in &manifest.file {
         prepared::open(folder, entry)?;
     }

@@ -11,19 +11,21 @@
 //! All integers are little-endian. The SHA-256 of the whole file is in `manifest.toml` beside
 //! it, written last: without it, or with another, a split counts as not prepared.
 
-use super::imported::Imported;
-use super::manifest::{FileEntry, hash_file};
+mod manifest;
+mod writer;
+
+pub use manifest::PreparedManifest;
+pub(super) use writer::Writer;
+
+use super::manifest::FileEntry;
 use super::pixels::Pixels;
 use super::stats::ChannelStats;
 use super::{DataError, ImageSet, files, map};
 use crate::corrupt::ImageShape;
-use crate::spec::hex;
+use crate::digest::hex;
 use memmap2::Mmap;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -32,7 +34,6 @@ use std::time::SystemTime;
 pub const FOLDER: &str = "prepared";
 /// Names of the two splits.
 pub const FILES: [&str; 2] = ["train.bgm", "test.bgm"];
-const MANIFEST: &str = "manifest.toml";
 const MAGIC: &[u8; 8] = b"BGMDATA\0";
 /// Raised whenever the layout changes.
 const VERSION: u32 = 1;
@@ -140,168 +141,6 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (head, tail) = rest.split_first_chunk()?;
     *rest = tail;
     Some(*head)
-}
-
-/// What was prepared, from what.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PreparedManifest {
-    /// Digest of the published archive, `folder` where there is none, or `import`.
-    pub source: String,
-    /// What `bgm data import` was told and has found, where it has made the splits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub imported: Option<Imported>,
-    /// [`FILES`], in that order.
-    pub file: Vec<FileEntry>,
-}
-
-impl PreparedManifest {
-    /// Reads the manifest of the data set in `folder`.
-    ///
-    /// # Errors
-    /// If it was never prepared or the manifest is malformed.
-    pub fn read(folder: &Path) -> Result<Self, DataError> {
-        let path = folder.join(FOLDER).join(MANIFEST);
-        let text = files::read_text(&path).map_err(|e| {
-            DataError::io(
-                &path,
-                e,
-                "prepare the data set first: `bgm data prepare` or `bgm data import`",
-            )
-        })?;
-        PreparedManifest::parse(&text).map_err(|problem| DataError::format(&path, problem))
-    }
-
-    /// Reads the text of a manifest.
-    ///
-    /// # Errors
-    /// If it is malformed or names other files.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let manifest: PreparedManifest = toml::from_str(text).map_err(|e| e.to_string())?;
-        if manifest.file.iter().map(|entry| &entry.path).ne(FILES) {
-            return Err(format!("must name exactly {FILES:?}"));
-        }
-        if let Some(imported) = &manifest.imported {
-            imported.check()?;
-        }
-        Ok(manifest)
-    }
-
-    /// Writes it: the last step of preparing, the one that makes the splits count.
-    pub(super) fn write(&self, folder: &Path) -> Result<(), DataError> {
-        let path = folder.join(FOLDER).join(MANIFEST);
-        let text = toml::to_string(self).map_err(|e| DataError::format(&path, e.to_string()))?;
-        write_whole(&path, text.as_bytes())
-    }
-
-    /// One hash for both files, for run keys.
-    pub fn content_hash(&self) -> String {
-        let mut hash = Sha256::new();
-        for entry in &self.file {
-            hash.update(format!("{} {}\n", entry.sha256, entry.path));
-        }
-        hex(&hash.finalize())
-    }
-}
-
-/// Writes a small file so that it is there whole or not at all.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
-    let temporary = path.with_extension("tmp");
-    let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        sync_folder(path)
-    };
-    write().map_err(|e| DataError::io(path, e, "check that the folder is writable and not full"))
-}
-
-/// Makes a rename last through a power cut.
-pub(super) fn sync_folder(path: &Path) -> std::io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-}
-
-/// Writes one split, image by image.
-pub(super) struct Writer {
-    path: PathBuf,
-    temporary: PathBuf,
-    out: Option<BufWriter<File>>,
-    labels: Vec<u8>,
-    header: Header,
-}
-
-impl Writer {
-    /// Starts split `name` of the data set in `folder`.
-    pub(super) fn create(
-        folder: &Path,
-        name: &str,
-        shape: ImageShape,
-        classes: u32,
-    ) -> Result<Writer, DataError> {
-        let folder = folder.join(FOLDER);
-        let (path, temporary) = (folder.join(name), folder.join(name).with_extension("bgm.tmp"));
-        let create = || {
-            std::fs::create_dir_all(&folder)?;
-            let mut out = BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
-            out.write_all(&[0; HEADER_BYTES])?;
-            Ok(out)
-        };
-        let out = create().map_err(|e| DataError::io(&temporary, e, "is the folder writable?"))?;
-        let header = Header { shape, classes, count: 0, stats: ChannelStats::new(shape.channels) };
-        Ok(Writer { path, temporary, out: Some(out), labels: Vec::new(), header })
-    }
-
-    /// Images so far.
-    pub(super) fn count(&self) -> u64 {
-        self.header.count
-    }
-
-    /// What the head of the file will say of the images so far.
-    pub(super) fn header(&self) -> &Header {
-        &self.header
-    }
-
-    /// Appends an image `[channels, height, width]`.
-    pub(super) fn push(&mut self, label: u8, image: &[u8]) -> Result<(), DataError> {
-        debug_assert_eq!(image.len(), self.header.shape.values());
-        debug_assert!(u32::from(label) < self.header.classes);
-        let written = self.out.as_mut().map_or(Ok(()), |out| out.write_all(image));
-        written.map_err(|e| DataError::io(&self.temporary, e, "is the disk full?"))?;
-        self.header.stats.add(image);
-        self.header.count += 1;
-        self.labels.push(label);
-        Ok(())
-    }
-
-    /// Puts labels and header in place and gives the file its name. The hash is taken from
-    /// the finished file: what is on the disk, not what was meant to be.
-    pub(super) fn finish(mut self) -> Result<FileEntry, DataError> {
-        let Some(mut out) = self.out.take() else {
-            return Err(DataError::format(&self.path, "was finished before"));
-        };
-        let mut write = || {
-            out.write_all(&self.labels)?;
-            out.seek(SeekFrom::Start(0))?;
-            out.write_all(&self.header.to_bytes())?;
-            out.flush()?;
-            out.get_ref().sync_all()
-        };
-        write().map_err(|e| DataError::io(&self.temporary, e, "is the disk full?"))?;
-        let (bytes, sha256) = hash_file(&self.temporary)?;
-        std::fs::rename(&self.temporary, &self.path)
-            .and_then(|()| sync_folder(&self.path))
-            .map_err(|e| DataError::io(&self.path, e, "is the folder writable?"))?;
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(FileEntry { path: name, bytes, sha256 })
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // Left over only if something failed: half a split is of no use to anyone.
-        let _ = std::fs::remove_file(&self.temporary);
-    }
 }
 
 /// Splits that this process has mapped and found to have their hash.

@@ -1,11 +1,9 @@
 //! The data sets that this program knows, and their pinned facts.
 
 use super::archive::{Archive, Digest};
-use super::prepared::{self, PreparedManifest};
-use super::{DataError, folders, records};
+use super::{folders, records};
 use crate::corrupt::ImageShape;
 use std::borrow::Cow;
-use std::path::Path;
 
 /// How a data set is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,36 +58,6 @@ impl DatasetInfo {
             (None, Format::Imported) => "import".to_owned(),
             (None, _) => "folder".to_owned(),
         }
-    }
-
-    /// Refuses splits that were prepared from something else, or whose images are not the
-    /// pinned ones.
-    pub(super) fn check_source(
-        &self,
-        manifest: &PreparedManifest,
-        folder: &Path,
-    ) -> Result<(), DataError> {
-        let path = folder.join(prepared::FOLDER);
-        if manifest.source == self.source() {
-            return match self.content {
-                Some(pinned) if manifest.content_hash() != pinned => {
-                    let problem = format!(
-                        "has the content hash {}, but {} has {pinned}: these are other images; \
-                         remove the folder, and import them under another name",
-                        manifest.content_hash(),
-                        self.name
-                    );
-                    Err(DataError::format(&path, problem))
-                }
-                _ => Ok(()),
-            };
-        }
-        let problem = format!(
-            "was prepared from {}, not from {}: remove the folder and run `bgm data prepare`",
-            manifest.source,
-            self.source()
-        );
-        Err(DataError::format(&path, problem))
     }
 }
 

@@ -1,9 +1,9 @@
 //! The binary versions of CIFAR-10 and CIFAR-100 (Krizhevsky 2009): records of one or two
 //! label bytes and 3,072 pixel values, red plane first, row by row. No header, no compression.
 
-use super::manifest::HashingReader;
 use super::{DataError, files};
 use crate::corrupt::ImageShape;
+use crate::digest::HashingReader;
 use std::io::{BufReader, Read};
 use std::path::Path;
 

@@ -10,7 +10,6 @@ mod fields;
 pub mod fingerprint;
 pub mod graph;
 mod grid;
-mod measured;
 pub mod memory;
 mod names;
 mod network;

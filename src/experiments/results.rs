@@ -1,7 +1,7 @@
 //! What came out of an experiment: raw values per seed, with the runs behind them. Tables,
 //! figures and verdicts are all made from this and from nothing else.
 
-pub use super::measured::Measured;
+pub use crate::measure::Measured;
 
 use super::dose::Dose;
 use super::{Experiment, cost};

@@ -1,10 +1,10 @@
 //! Accuracy under perturbations of the input that are chosen to do harm: l-infinity FGSM
 //! (Goodfellow et al. 2015) and PGD (Madry et al. 2018) on the pixel scale [0, 1].
 
+use super::measured::Measured;
 use super::{AttackMethod, Problem, Subject, classes, examples};
 use crate::backend::{Backend, Examples};
 use crate::data::normalize::Normalization;
-use crate::experiments::results::Measured;
 use crate::rng::{Purpose, Stream};
 use crate::train::Incomplete;
 use crate::train::source::Split;

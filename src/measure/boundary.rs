@@ -1,9 +1,9 @@
 //! The toy's decision boundary. The classes lie so far apart that test accuracy is a blunt
 //! measure; the shape of the boundary is what the figure shows, so that is measured.
 
+use super::measured::Measured;
 use super::{Problem, Subject};
 use crate::data::toy::bayes_class;
-use crate::experiments::results::Measured;
 use crate::models::state::{InitialWeights, State};
 use crate::spec::{DataSpec, Start};
 use crate::train::source::Split;

@@ -1,9 +1,9 @@
 //! Coherence of per-example gradients (Chatterjee 2020, named by Review 2 as a possible
 //! explanation): how much the examples agree on where to go.
 
+use super::measured::Measured;
 use super::{Problem, Subject, examples};
 use crate::backend::{Backend, Examples, With};
-use crate::experiments::results::Measured;
 use crate::models::{norm, weights};
 use crate::train::Incomplete;
 use crate::train::source::{Batch, Split};

@@ -1,7 +1,7 @@
 //! Loss and accuracy along the straight line between two minima.
 
+use super::measured::Measured;
 use super::{Problem, Subject, examples};
-use crate::experiments::results::Measured;
 use crate::models::state::{Running, State};
 use crate::models::weights;
 use crate::train::feed::Feed;

@@ -2,7 +2,7 @@
 //! initialization; Review 3).
 
 use super::Subject;
-use crate::experiments::results::Measured;
+use super::measured::Measured;
 use crate::models::{distance, norm};
 use crate::train;
 

@@ -6,17 +6,20 @@ mod boundary;
 pub mod coherence;
 mod interpolation;
 mod layer_distance;
+mod measured;
 pub mod norms;
 pub mod path;
 pub mod sharpness;
 pub mod spectrum;
 
+pub use measured::Measured;
+
 use crate::backend::{Backend, BackendError};
-use crate::experiments::results::Measured;
+use crate::digest::hex;
 use crate::models::graph::Graph;
 use crate::models::state::State;
 use crate::models::weights::NamedTensors;
-use crate::spec::{RunSpec, Start, hex};
+use crate::spec::{RunSpec, Start};
 use crate::train::source::{Batch, Source, Split};
 use crate::train::{EVALUATION_BATCH, Incomplete};
 use serde::{Deserialize, Serialize};

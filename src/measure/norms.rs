@@ -5,10 +5,10 @@
 //! BatchNorm the scale of a convolution is not identifiable, so each norm is also given
 //! relative to the margin: the network's outputs, and with them the margin, carry the scale.
 
+use super::measured::Measured;
 use super::path::{Power, path_norm_log10};
 use super::spectrum::largest_singular_value;
 use super::{Problem, Subject, examples};
-use crate::experiments::results::Measured;
 use crate::models::graph::Graph;
 use crate::models::norm;
 use crate::models::state::{BATCH_NORM_EPS, State};

@@ -1,8 +1,8 @@
 //! Sharpness: the largest eigenvalue of the Hessian of the training loss.
 
+use super::measured::Measured;
 use super::{Problem, Subject, examples};
 use crate::backend::Backend;
-use crate::experiments::results::Measured;
 use crate::rng::{Purpose, Stream};
 use crate::train::Incomplete;
 use crate::train::source::{Batch, Split};

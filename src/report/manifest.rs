@@ -2,7 +2,7 @@
 
 use super::ReportContext;
 use crate::data::files;
-use crate::spec::hex;
+use crate::digest::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::{Component, Path};

@@ -2,6 +2,7 @@
 //! own: one that dies takes no other along. A run has one thread, and more once fewer runs than
 //! cores are left.
 
+pub mod context;
 pub mod devices;
 mod order;
 pub mod simulate;

@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn no_core_idles_at_the_end() {
-        for (profile, jobs) in [("smoke", 2), ("quick", 2), ("quick", 4), ("first-edition", 2), ("first-edition", 8)]
+        for (profile, jobs) in
+            [("smoke", 2), ("quick", 2), ("quick", 4), ("first-edition", 2), ("first-edition", 8)]
         {
             let plan = plan_of(profile);
             let [before, now] = both(&plan, jobs).map(|times| end(&times));

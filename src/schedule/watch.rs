@@ -1,6 +1,6 @@
 //! What a run keeps while it is trained, so that the next call goes on from there.
 
-use super::worker::{Context, INTERRUPTED, SAVING};
+use super::context::{Context, INTERRUPTED, SAVING};
 use crate::models::weights::{self, NamedTensors};
 use crate::spec::Key;
 use crate::store::StoreError;

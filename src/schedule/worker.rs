@@ -1,10 +1,9 @@
 //! One run, from lock to store: what `bgm run` does, by hand or for a scheduler.
 
+use super::context::{Context, INTERRUPTED};
 use super::watch::{Watch, saving};
-use crate::backend::Device;
-use crate::data::Catalog;
-use crate::experiments::results::Measured;
 use crate::experiments::{KeyMaker, PlanError};
+use crate::measure::Measured;
 use crate::measure::{MeasureError, MeasureSpec, Subject};
 use crate::models::graph::Graph;
 use crate::models::weights::{self, NamedTensors};
@@ -15,19 +14,11 @@ use crate::train::checkpoint::Progress;
 use crate::train::metrics::Status;
 use crate::train::{self, Incomplete, Inputs, TrainError, source::Source};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How long unsaved work may grow, unless told otherwise, before a checkpoint is written at
-/// the next step.
-pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait before asking again for a run that another process works on.
 const LOCK_POLL: Duration = Duration::from_millis(500);
-
-/// Set when the process is asked to end; training saves its state at the next step and stops.
-pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-/// Set while something is written that an end of the process would waste.
-pub static SAVING: AtomicBool = AtomicBool::new(false);
 
 /// Why a run was not made.
 #[derive(Debug, thiserror::Error)]
@@ -58,23 +49,6 @@ impl From<MeasureError> for RunError {
             problem => RunError::Measure(problem),
         }
     }
-}
-
-/// What a run needs from its surroundings.
-pub struct Context<'a> {
-    pub store: &'a Store,
-    pub catalog: &'a Catalog,
-    pub device: &'a dyn Device,
-    /// Commit of the program, for the record.
-    pub commit: &'a str,
-    /// How long unsaved work may grow before a checkpoint is written; zero: at every step.
-    pub checkpoint_every: Duration,
-    /// Silence after which a process of another machine that holds a run counts as dead.
-    pub lock_patience: Duration,
-    /// Called after each epoch with (epoch, most epochs).
-    pub progress: &'a dyn Fn(u32, u32),
-    /// Told in words of what was found damaged and is made again.
-    pub notice: &'a dyn Fn(&str),
 }
 
 /// How a run came to be in the store.

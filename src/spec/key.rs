@@ -1,6 +1,7 @@
 //! Canonical text and key of a run.
 
 use super::{RunSpec, Start};
+use crate::digest::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -100,9 +101,4 @@ pub fn canonical_text(spec: &RunSpec, parent: Option<&Key>) -> String {
     let (seed, precision) = (*seed, *precision);
     let canonical = Canonical { seed, data, network, start, train, precision, numerics };
     serde_json::to_string(&canonical).expect("a spec of plain numbers and names is valid JSON")
-}
-
-/// Lower-case hexadecimal digits of `bytes`.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,7 +9,6 @@ mod key;
 mod numerics;
 
 pub use check::SpecError;
-pub(crate) use key::hex;
 pub use key::{Key, TRAINING_SEMANTICS, canonical_text};
 pub use numerics::{Numerics, Precision};
 

@@ -1,7 +1,7 @@
 //! Two results of one spec, bit for bit: where they part.
 
 use super::{StoredRun, paths};
-use crate::experiments::results::Measured;
+use crate::measure::Measured;
 use crate::train::metrics::Evaluation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -2,7 +2,7 @@
 //! A record never comes into the store by this, so it never counts as a run that was made here.
 
 use super::{Lookup, Store, StoreError, StoredRun, Unpacked};
-use crate::experiments::results::Measured;
+use crate::measure::Measured;
 use crate::spec::{Key, RunSpec};
 use std::path::Path;
 

@@ -5,7 +5,8 @@
 //! without times or owners: the same store gives the same bytes.
 
 use super::record::{RunManifest, json};
-use super::{MOST_TEXT, Store, StoreError, damaged, disk, io_error, merge, open, paths, read};
+use super::{MOST_TEXT, Store, StoreError, damaged, io_error, merge, open, paths, read};
+use crate::disk;
 use crate::spec::Key;
 use flate2::Compression;
 use flate2::bufread::GzDecoder;

@@ -2,7 +2,8 @@
 
 use super::lock::Silence;
 use super::record::{RunManifest, json};
-use super::{Finished, Store, StoreError, StoredRun, disk, io_error, paths};
+use super::{Finished, Store, StoreError, StoredRun, io_error, paths};
+use crate::disk;
 use crate::models::weights;
 use crate::spec::Key;
 use std::io::{self, ErrorKind};

@@ -9,8 +9,8 @@
 //! It finds out at its next sign of life and stops; whatever it writes before that is the same
 //! as its successor's, and put in its place whole ([`super::Store::commit`]).
 
-use super::disk;
-use super::record::sha256;
+use crate::digest::sha256;
+use crate::disk;
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

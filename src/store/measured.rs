@@ -3,8 +3,9 @@
 
 use super::record::{MeasuredRecord, json};
 use super::unfinished::sweep;
-use super::{Store, StoreError, damaged, disk, io_error, paths, read};
-use crate::experiments::results::Measured;
+use super::{Store, StoreError, damaged, io_error, paths, read};
+use crate::disk;
+use crate::measure::Measured;
 use crate::spec::Key;
 
 impl Store {

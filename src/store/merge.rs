@@ -4,11 +4,12 @@
 
 use super::lock::Silence;
 use super::record::{MeasuredRecord, RunManifest};
-use super::{Store, StoreError, StoredRun, damaged, disk, io_error, open, paths, read};
-use crate::spec::{Key, hex};
-use sha2::{Digest, Sha256};
+use super::{Store, StoreError, StoredRun, damaged, io_error, open, paths, read};
+use crate::digest::{HashingReader, hex};
+use crate::disk;
+use crate::spec::Key;
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -246,28 +247,14 @@ fn copy_run(
     }
     for (name, expected) in manifest.files.iter().filter(|(n, _)| !manifest.absent.contains(*n)) {
         let (source, target) = (folder.join(name), staging.join(name));
-        let mut hashing = Hashing { file: open(&source)?, hash: Sha256::new() };
-        disk::copy(&mut hashing, &target, stop).map_err(io_error(&target))?;
-        if hex(&hashing.hash.finalize()) != *expected {
+        let mut reader = HashingReader::new(open(&source)?);
+        disk::copy(&mut reader, &target, stop).map_err(io_error(&target))?;
+        if hex(&reader.finish()) != *expected {
             return Err(damaged(&source, super::DIFFERS));
         }
     }
     let target = staging.join(paths::MANIFEST);
     disk::write(&target, &text).map_err(io_error(&target))
-}
-
-/// A file with the hash of what was read of it.
-struct Hashing {
-    file: std::fs::File,
-    hash: Sha256,
-}
-
-impl Read for Hashing {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        Ok(count)
-    }
 }
 
 /// Whether a run that is here lacks nothing of the same run there: a record lacks weights.

@@ -2,7 +2,6 @@
 //! a run is there whole or not at all. Every file is checked against a hash when it is read.
 
 pub mod compare;
-pub mod disk;
 mod evidence;
 mod export;
 mod finish;
@@ -18,12 +17,13 @@ pub use evidence::Evidence;
 pub use export::{Exported, Unpacked};
 pub use record::Environment;
 
+use crate::digest::{self, sha256};
+use crate::disk;
 use crate::models::weights::{self, NamedTensors};
-use crate::spec::{Key, RunSpec, hex};
+use crate::spec::{Key, RunSpec};
 use crate::train::metrics::Metrics;
 use lock::Holder;
-use record::{RunManifest, sha256};
-use sha2::{Digest, Sha256};
+use record::RunManifest;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -161,13 +161,8 @@ fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
 
 /// SHA-256 of a file, which is not held in memory.
 fn hash_file(path: &Path) -> Result<String, StoreError> {
-    let (mut file, mut hash, mut buffer) = (open(path)?, Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer).map_err(io_error(path))? {
-            0 => return Ok(hex(&hash.finalize())),
-            count => hash.update(&buffer[..count]),
-        }
-    }
+    let (_, sha256) = digest::of_reader(open(path)?).map_err(io_error(path))?;
+    Ok(sha256)
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {

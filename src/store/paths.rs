@@ -17,8 +17,6 @@ pub const MEASURED: &str = "measured";
 pub const DAMAGED: &str = "damaged";
 /// How the names of folders end in which runs are put together.
 pub const STAGING: &str = ".staging";
-/// How the names of files end that are written before they replace others.
-pub const TEMPORARY: &str = ".tmp";
 
 /// Files that every finished run has, besides its manifest.
 pub const OF_EVERY_RUN: [&str; 4] = [SPEC, METRICS, WEIGHTS, ENVIRONMENT];

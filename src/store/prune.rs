@@ -2,7 +2,8 @@
 //! found, measured, and removed under its lock.
 
 use super::lock::Silence;
-use super::{Store, StoreError, disk, io_error, paths, unfinished};
+use super::{Store, StoreError, io_error, paths, unfinished};
+use crate::disk;
 use crate::spec::{Key, RunSpec};
 use std::collections::BTreeSet;
 use std::io;

@@ -3,8 +3,9 @@
 
 use super::paths;
 use crate::backend::Platform;
-use crate::experiments::results::Measured;
-use crate::spec::{Key, TRAINING_SEMANTICS, hex};
+use crate::digest::{hex, sha256};
+use crate::measure::Measured;
+use crate::spec::{Key, TRAINING_SEMANTICS};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,11 +161,6 @@ pub fn seal(checkpoint: &[u8]) -> Vec<u8> {
 pub fn unseal(sealed: &[u8]) -> Option<&[u8]> {
     let (bytes, seal) = sealed.split_at_checked(sealed.len().checked_sub(32)?)?;
     (Sha256::digest(bytes).as_slice() == seal).then_some(bytes)
-}
-
-/// SHA-256 in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }
 
 /// The text that is written for a value.

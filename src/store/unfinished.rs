@@ -2,7 +2,8 @@
 //! that it keeps along the way.
 
 use super::record::{self, json};
-use super::{MOST_WEIGHTS, Store, StoreError, damaged, disk, io_error, lock, paths, read_up_to};
+use super::{MOST_WEIGHTS, Store, StoreError, damaged, io_error, lock, paths, read_up_to};
+use crate::disk;
 use crate::spec::{Key, RunSpec};
 use std::io;
 use std::path::Path;
@@ -87,7 +88,7 @@ pub(super) fn sweep(folder: &Path) -> io::Result<()> {
         let name = name.to_string_lossy();
         if name.ends_with(paths::STAGING) {
             disk::remove_dir_all(&path)?;
-        } else if name.ends_with(paths::TEMPORARY) {
+        } else if name.ends_with(disk::TEMPORARY) {
             disk::remove_file(&path)?;
         }
     }

@@ -9,15 +9,16 @@ mod problems;
 mod scan;
 mod source;
 
-use super::archive::Bounds;
 use super::decode::{Head, Opened};
 use super::folders::ImageFile;
 use super::imported::{Imported, SIDES, check_name};
 use super::prepared::{self, FILES, Header, PreparedManifest, Writer};
 use super::progress::{Report, Step, Ticker};
 use super::published::{DATASETS, DatasetInfo};
+use super::unpack::Bounds;
 use super::{DataError, lock, workers};
 use crate::corrupt::ImageShape;
+use crate::disk;
 use problems::Problems;
 use source::{PACKED, Source};
 use std::path::{Path, PathBuf};
@@ -140,8 +141,7 @@ pub fn import_as(
         return Err(DataError::format(from, problem));
     }
     manifest.write(&scratch.folder)?;
-    std::fs::rename(&scratch.folder, &target)
-        .and_then(|()| prepared::sync_folder(&target))
+    disk::rename(&scratch.folder, &target)
         .map_err(|e| DataError::io(&target, e, "is the folder writable?"))?;
     Ok(manifest)
 }

@@ -1,9 +1,9 @@
 //! Where the images of an import come from: a folder, or an archive of one.
 
 use super::{BOUNDS, Problems};
-use crate::data::archive::{self, Sink};
 use crate::data::decode::MAX_FILE_BYTES;
 use crate::data::progress::Report;
+use crate::data::unpack::{self, Sink};
 use crate::data::{DataError, files, folders};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -131,7 +131,7 @@ impl Packed {
             places: BTreeMap::new(),
             folders: Vec::new(),
         };
-        let files = archive::read_entries(archive, &mut packing, BOUNDS, report)?;
+        let files = unpack::read_entries(archive, &mut packing, BOUNDS, report)?;
         packing.end_file();
         packing.out.flush().map_err(io)?;
         let Packing { places, folders: explicit, .. } = packing;
@@ -145,7 +145,7 @@ impl Packed {
                 (name, kind) = (folder, Kind::Folder);
             }
         }
-        let top = archive::only_top(&files).to_owned();
+        let top = unpack::only_top(&files).to_owned();
         let file = File::open(path).map_err(io)?;
         Ok(Packed { root: archive.to_owned(), top, file, places, folders })
     }

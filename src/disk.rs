@@ -1,6 +1,7 @@
 //! The few file-system operations that the store is built on, each durable before it
 //! returns. Everything that the store changes goes through here, so that tests can make any
-//! operation fail, stop the process in the middle of it, or cut the power after it.
+//! operation fail, stop the process in the middle of it, or cut the power after it; so do
+//! the small files and renames of data sets.
 
 #[cfg(feature = "planted-faults")]
 pub mod faults;
@@ -9,6 +10,9 @@ use hooks::{before, bury, created, remembers, renaming, synced, synced_folder, w
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+/// How the names of files end that are written before they replace others.
+pub const TEMPORARY: &str = ".tmp";
 
 /// Writes a whole file and waits until it is on the disk.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -21,7 +25,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Writes a file under another name first, so that readers see the old or the new one.
 /// `token` tells apart the processes that may do so at the same time.
 pub fn replace(path: &Path, bytes: &[u8], token: &str) -> io::Result<()> {
-    let temporary = with_suffix(path, &format!(".{token}{}", super::paths::TEMPORARY));
+    let temporary = with_suffix(path, &format!(".{token}{TEMPORARY}"));
     write(&temporary, bytes)?;
     rename(&temporary, path)
 }
