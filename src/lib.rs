@@ -1,9 +1,12 @@
 //! Reproducibility artifact and verification harness for "Bad Global Minima Exist and SGD
 //! Can Reach Them" (Liu, Papailiopoulos, Achlioptas; NeurIPS 2020).
 //!
-//! The way of the data: `spec -> key -> (stored? | train -> measure -> store) -> aggregate
+//! Data flow: `spec -> key -> (stored? | train -> measure -> store) -> aggregate
 //! over seeds -> table / figure -> compare with expected and published -> verdicts ->
-//! report`. Modules are floors; each imports only what is listed after it.
+//! report`. Modules are floors; each imports only what is listed after it: `cli`, `report`,
+//! `verify`, `schedule`, `store`, `experiments`, `measure`, `train`, `torch`, `engine`, `data`,
+//! `backend`, `models`, `spec`, `augment`, `corrupt`, `embedded`, `disk`, `rng`, `planted`,
+//! `digest`. No files import each other in a circle (`tests/structure.rs`).
 // They panic where a stream is closed or a disk full: `cli::terminal` writes instead.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
