@@ -1,7 +1,6 @@
-//! The few file-system operations that the store is built on, each durable before it
-//! returns. Everything that the store changes goes through here, so that tests can make any
-//! operation fail, stop the process in the middle of it, or cut the power after it; so do
-//! the small files and renames of data sets.
+//! The few file-system operations that stores and data sets are built on, each durable before
+//! it returns. Everything that a store changes goes through here, so that tests can make any
+//! operation fail, stop the process in the middle of it, or cut the power after it.
 
 #[cfg(feature = "planted-faults")]
 pub mod faults;
