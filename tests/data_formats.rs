@@ -475,7 +475,7 @@ fn malformed_cinic_folders_are_named() {
     says(cinic_with("train/zebra/a.png", Some(flat([0; 3]))), &["train", "zebra"]);
     let text = cinic_files().into_iter().filter(|(name, _)| name != "test/ship/a.png");
     let text: Vec<_> = text.chain([("test/ship/a.txt".to_owned(), vec![1])]).collect();
-    says(cinic(&text, TempDir::new().unwrap().path()), &["test/ship", "holds no image"]);
+    says(cinic(&text, TempDir::new().unwrap().path()), &["test/ship", "contains no images"]);
     says(cinic_with("train/dog/n3.png", Some(flat([0; 3]))), &["training split", "21 images"]);
 }
 
@@ -672,7 +672,7 @@ fn restricted_imagenet_from_folders_to_mapped_images() {
         prepare(info, root.path(), &mut quiet)
     };
     fs::remove_file(val.join(&one).join("b.JPEG")).unwrap();
-    says(anew(), &[&one, "holds no image"]);
+    says(anew(), &[&one, "contains no images"]);
     fs::remove_dir(val.join(&one)).unwrap();
     says(anew(), &["val", "999 class folders"]);
     fs::create_dir(val.join("dogs")).unwrap();

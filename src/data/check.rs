@@ -1,4 +1,4 @@
-//! Re-verifies what is installed of a data set and measures it: `bgm data check`.
+//! `bgm data check`: verifies the installed files of a data set and recomputes its statistics.
 
 use super::catalog::Catalog;
 use super::files::hash_file;
@@ -11,26 +11,26 @@ use crate::corrupt::ImageShape;
 use crate::digest::hex;
 use std::path::Path;
 
-/// What was found.
+/// Result of [`check`]: everything that is installed was verified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
-    /// The archive is there and has its pinned digest (`None`: it is not there).
+    /// Verified digest of the archive (`sha256:...` or `md5:...`); `None` if it is not installed.
     pub archive: Option<String>,
-    /// Unpacked files that have their hash.
+    /// Number of unpacked files whose hash was verified.
     pub unpacked: usize,
     pub train: SplitFacts,
     pub test: SplitFacts,
 }
 
-/// One split, measured.
+/// Shape, class counts and pixel statistics of one split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SplitFacts {
     pub shape: ImageShape,
-    /// Images of each class.
+    /// Number of images of each class.
     pub classes: Vec<u64>,
-    /// Recomputed from every pixel. The pinned constants of the training set are the paper's;
-    /// they need not be these: for CIFAR-10 many codes, the authors' too, use deviations
-    /// that are not those over all values.
+    /// Statistics recomputed from all pixels. They may differ from the pinned `DatasetInfo::mean`
+    /// and `DatasetInfo::std`, which are the constants that the paper uses: for CIFAR-10, the
+    /// authors' code, like much other code, does not use the standard deviations over all values.
     pub stats: ChannelStats,
 }
 
@@ -46,11 +46,12 @@ impl SplitFacts {
     }
 }
 
-/// Verifies every file of the data set below `root` that has a hash, reads both splits and
-/// recomputes mean and deviation.
+/// Verifies the archive (if it is installed), the unpacked files and the splits of the data set
+/// below `root` against their hashes, and recomputes the statistics of both splits.
 ///
 /// # Errors
-/// The first thing that is missing or wrong.
+/// The first file that is missing, damaged or inconsistent; [`DataError::Interrupted`] if
+/// `report` asks to stop.
 pub fn check(info: &DatasetInfo, root: &Path, report: &mut Report) -> Result<Checked, DataError> {
     let folder = root.join(&*info.name);
     let (mut archive_found, mut unpacked) = (None, 0);
@@ -79,9 +80,10 @@ pub fn check(info: &DatasetInfo, root: &Path, report: &mut Report) -> Result<Che
     let checked = Checked {
         archive: archive_found,
         unpacked,
-        train: measure(&train, info.classes, report)?,
-        test: measure(&test, info.classes, report)?,
+        train: split_facts(&train, info.classes, report)?,
+        test: split_facts(&test, info.classes, report)?,
     };
+    // IDX files are read as published; only prepared splits store sums in their header.
     if info.format != Format::Idx {
         let manifest = PreparedManifest::read(&folder)?;
         for (entry, facts) in manifest.file.iter().zip([&checked.train, &checked.test]) {
@@ -90,7 +92,7 @@ pub fn check(info: &DatasetInfo, root: &Path, report: &mut Report) -> Result<Che
                 let path = folder.join(prepared::FOLDER).join(&entry.path);
                 return Err(DataError::format(
                     &path,
-                    "has sums in its header that are not its own",
+                    "has channel sums in its header that differ from those of its pixels",
                 ));
             }
         }
@@ -98,7 +100,8 @@ pub fn check(info: &DatasetInfo, root: &Path, report: &mut Report) -> Result<Che
     Ok(checked)
 }
 
-fn measure(set: &ImageSet, classes: u32, report: &mut Report) -> Result<SplitFacts, DataError> {
+/// Counts the classes of a split, whose labels are below `classes`, and sums up its pixels.
+fn split_facts(set: &ImageSet, classes: u32, report: &mut Report) -> Result<SplitFacts, DataError> {
     let mut counts = vec![0; classes as usize];
     set.labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
     let mut stats = ChannelStats::new(set.shape.channels);

@@ -1,6 +1,6 @@
 //! Which training images a run takes of a data set, by its seed.
 
-use super::folders::spread;
+use super::folders::interleave;
 use super::{DataError, ImageSet};
 use crate::rng::{Purpose, Stream};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub fn order(labels: &[u8], seed: u64) -> Vec<u32> {
     for (&class, members) in &mut classes {
         Stream::open(seed, Purpose::Draw, &[u64::from(class)]).shuffle(members);
     }
-    spread(classes.into_values().collect())
+    interleave(classes.into_values().collect())
 }
 
 /// The first `count` images of [`order`].

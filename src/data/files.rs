@@ -1,13 +1,14 @@
-//! Files of data sets: opened, hashed, named and written.
+//! Opening, hashing, naming and writing the files of data sets.
 //!
-//! Only regular files are opened. Opening a FIFO blocks until somebody writes to it and a device
-//! may never end: neither may hang this program, deaf to every signal.
+//! Only regular files are opened: opening a FIFO blocks until another process writes to it, and
+//! reading a device may never end. A signal would not help, since it only sets a flag that is
+//! checked between reads.
 
 use super::DataError;
 use crate::{digest, disk};
 use rustix::fs::OFlags;
 use std::fs::{File, FileType, OpenOptions};
-use std::io::{Error, ErrorKind, Read, Result};
+use std::io::{self, Error, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Component, Path};
 
@@ -18,7 +19,7 @@ const MAX_TEXT_BYTES: u64 = 256 << 20;
 ///
 /// # Errors
 /// If it is missing, cannot be read, or is anything else: a directory, FIFO, socket or device.
-pub fn open(path: &Path) -> Result<File> {
+pub fn open(path: &Path) -> io::Result<File> {
     // Without NONBLOCK, opening a FIFO waits for a writer. Regular files ignore it.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
@@ -30,11 +31,11 @@ pub fn open(path: &Path) -> Result<File> {
     Err(Error::new(ErrorKind::InvalidInput, problem))
 }
 
-/// Reads a text file as [`open`] opens it.
+/// Reads a whole text file.
 ///
 /// # Errors
-/// As [`open`]; if it is not UTF-8 or longer than 256 MiB.
-pub fn read_text(path: &Path) -> Result<String> {
+/// As [`open`], and if the file is not UTF-8 or is longer than 256 MiB.
+pub fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     if open(path)?.take(MAX_TEXT_BYTES + 1).read_to_string(&mut text)? as u64 > MAX_TEXT_BYTES {
         let problem = format!("is longer than {MAX_TEXT_BYTES} bytes");
@@ -43,11 +44,12 @@ pub fn read_text(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Reads a whole file of at most `max_bytes` bytes.
+/// Reads a whole image file of at most `max_bytes` bytes. `hint` says what to try if it cannot be
+/// read.
 ///
 /// # Errors
-/// If it is no regular file, cannot be read, or is larger.
-pub fn read(path: &Path, max_bytes: u64, hint: &str) -> std::result::Result<Vec<u8>, DataError> {
+/// If it is not a regular file, cannot be read, or is larger.
+pub fn read(path: &Path, max_bytes: u64, hint: &str) -> Result<Vec<u8>, DataError> {
     let io = |e| DataError::io(path, e, hint);
     let mut bytes = Vec::new();
     open(path).map_err(io)?.take(max_bytes + 1).read_to_end(&mut bytes).map_err(io)?;
@@ -58,26 +60,30 @@ pub fn read(path: &Path, max_bytes: u64, hint: &str) -> std::result::Result<Vec<
     Ok(bytes)
 }
 
-/// Size and SHA-256 of a file.
+/// Size in bytes and SHA-256 (lowercase hexadecimal) of a file.
 ///
 /// # Errors
-/// If it cannot be read.
-pub(super) fn hash_file(path: &Path) -> std::result::Result<(u64, String), DataError> {
-    let hint = "a file that the manifest names is missing";
+/// As [`open`], and if the file cannot be read to its end.
+pub(super) fn hash_file(path: &Path) -> Result<(u64, String), DataError> {
+    let hint = "restore the file, or fetch or prepare the data set again";
     open(path).and_then(digest::of_reader).map_err(|e| DataError::io(path, e, hint))
 }
 
-/// Writes a small file so that it is there whole or not at all. One process at a time does so
-/// in the folder of a data set.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::result::Result<(), DataError> {
+/// Writes a small file atomically (temporary file, then rename). The name of the temporary file is
+/// fixed, so only one process at a time may do this: callers hold the lock of the data set.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
     let hint = "check that the folder is writable and not full";
     disk::replace(path, bytes, "new").map_err(|e| DataError::io(path, e, hint))
 }
 
-/// The path of an entry if it stays inside: no root, no drive, no `..`, nothing that is not UTF-8.
-pub(super) fn plain_path(name: &str) -> std::result::Result<String, &'static str> {
+/// Normalizes the name of an archive or manifest entry to a relative path with `/`.
+///
+/// # Errors
+/// Why it is refused: it could lead out of its folder (absolute, `..`), is not plain UTF-8, has
+/// more than 512 bytes or more than 8 components.
+pub(super) fn plain_path(name: &str) -> Result<String, &'static str> {
     if name.contains(['\\', '\0', '\n', char::REPLACEMENT_CHARACTER]) || name.len() > 512 {
-        return Err("has characters that no published file has in its name");
+        return Err("has a name that is too long or has characters that no published file has");
     }
     let mut parts = Vec::new();
     for part in Path::new(name).components() {
@@ -93,7 +99,7 @@ pub(super) fn plain_path(name: &str) -> std::result::Result<String, &'static str
     Ok(parts.join("/"))
 }
 
-/// What a file is, with its article.
+/// The kind of a file for messages, with an indefinite article: "a directory".
 pub fn describe(kind: FileType) -> &'static str {
     if kind.is_file() {
         "a regular file"
@@ -110,7 +116,7 @@ pub fn describe(kind: FileType) -> &'static str {
     }
 }
 
-/// A path for messages: control characters, which could drive a terminal, are escaped.
+/// A path for messages, with control characters escaped: a terminal would interpret them.
 pub fn shown(path: &Path) -> String {
     let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
     path.to_string_lossy().chars().map(escape).collect()

@@ -1,8 +1,8 @@
 //! `bgm data import`: class folders of PNG or JPEG files become a data set like any other.
 //!
 //! Two passes over the files: the first reads headers and names everything that cannot be
-//! imported, the second decodes. All is written to a folder beside the final one, which is
-//! renamed when it is whole.
+//! imported, the second decodes. Everything is written to a scratch folder beside the final one
+//! and renamed into place once it is complete.
 
 mod plan;
 mod problems;
@@ -23,25 +23,25 @@ use problems::Problems;
 use source::{PACKED, Source};
 use std::path::{Path, PathBuf};
 
-/// What `bgm data import` can be told.
+/// Options of `bgm data import`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImportOptions {
-    /// Resize to this shorter side and crop the square at the centre; without it, all images
-    /// must have the same size.
+    /// Pixels: the shorter side is resized to this and the square at the centre is cropped.
+    /// Smaller images are refused. Without it, all images must have the same size.
     pub side: Option<u32>,
     /// 1 or 3; without it, 3 if any image is in colour.
     pub channels: Option<u8>,
-    /// Percentage of each class that becomes test images where there are no folders `train`
-    /// and `test`; 20 unless told.
+    /// Percentage (1 to 99) of each class that becomes test images if there are no folders `train`
+    /// and `test`; 20 by default.
     pub test_percent: Option<u32>,
-    /// Decides the order, and the split where one is drawn.
+    /// Seed of the shuffle of each class, and so of the split if one is drawn.
     pub seed: u64,
     /// A note on the licence of the images.
     pub licence: Option<String>,
 }
 
 impl ImportOptions {
-    /// Nothing but defaults.
+    /// The default options.
     pub const DEFAULT: Self =
         ImportOptions { side: None, channels: None, test_percent: None, seed: 0, licence: None };
 
@@ -70,21 +70,23 @@ impl ImportOptions {
     }
 }
 
-/// Share of test images where none is given.
+/// Default of [`ImportOptions::test_percent`].
 const TEST_PERCENT: u32 = 20;
-/// Images whose values one thread keeps until they are written: a share of this many bytes.
+/// Bytes of decoded images that one thread holds until they are written (at least one image).
 const BATCH_BYTES: usize = 8 << 20;
-/// Bounds of an archive: far above any data set that fits this program.
+/// Maximum number of files that one thread reads or decodes before the results are used.
+const MAX_BATCH: usize = 64;
+/// Limits of an archive (unpacked bytes, entries): far above any data set that this program reads.
 const BOUNDS: Bounds = Bounds { bytes: 512 << 30, entries: 4_000_000 };
 
 /// Imports the class folders below `from` (a folder, or a `.tar` or `.tar.gz` of one) as data
-/// set `name` below `root`. A data set whose content hash is pinned and that is there already
-/// is left alone.
+/// set `name` below `root`. If `name` is declared in [`DATASETS`] and already installed, its
+/// manifest is returned and nothing is imported.
 ///
 /// # Errors
-/// If the name is taken or not possible, a file cannot be imported (all such files are found
-/// before anything is decoded, the first ten are named), the images are not those of the pinned
-/// content hash, the disk is full, or the report asks to stop. Nothing is left behind then.
+/// If the name is taken or invalid, a file cannot be imported (headers of all files are checked
+/// before any is decoded; the first ten problems are listed), the content hash is not the pinned
+/// one, the disk is full, or `report` asks to stop. After an error, nothing is left on the disk.
 pub fn import(
     root: &Path,
     name: &str,
@@ -96,7 +98,8 @@ pub fn import(
     import_as(root, (name, declared), from, options, report)
 }
 
-/// As [`import`], of a data set that is `declared` or not.
+/// As [`import`], but the caller passes the entry of [`DATASETS`] for `name`, if there is one, so
+/// that tests can pass entries with a content hash of their own.
 ///
 /// # Errors
 /// As [`import`].
@@ -115,7 +118,7 @@ pub fn import_as(
     check_name(name).map_err(|problem| refuse("data set", problem))?;
     options.check()?;
     if declared.is_some() && *options != ImportOptions::DEFAULT {
-        let problem = "its content is pinned: it is imported without options";
+        let problem = "must be imported without options, because its content hash is pinned";
         return Err(refuse("data set", problem.into()));
     }
     let target = root.join(name);
@@ -135,7 +138,7 @@ pub fn import_as(
         && found != pinned
     {
         let problem = format!(
-            "these are not the images of {name}, whose content hash is {pinned}: theirs is {found}; \
+            "these are not the images of {name}: their content hash is {found}, not {pinned}; \
              import them under another name"
         );
         return Err(DataError::format(from, problem));
@@ -146,31 +149,37 @@ pub fn import_as(
     Ok(manifest)
 }
 
-/// A folder that is locked against other imports, and removed unless it has been renamed.
+/// The scratch folder of one import, locked against other imports. Dropping it removes the folder,
+/// unless it has been renamed into place.
 struct Scratch {
     folder: PathBuf,
     _lock: std::fs::File,
 }
 
 impl Scratch {
-    /// Makes or takes over `folder`, and removes what a killed process has left in it.
+    /// Creates and locks `folder`, or takes it over from a killed process, whose files are removed.
     fn new(folder: PathBuf) -> Result<Self, DataError> {
         let scratch = Scratch { _lock: lock(&folder)?, folder };
-        remove(&scratch.folder.join(prepared::FOLDER), |path| std::fs::remove_dir_all(path))?;
-        remove(&scratch.folder.join(PACKED), |path| std::fs::remove_file(path))?;
+        remove_if_exists(&scratch.folder.join(prepared::FOLDER), |path| {
+            std::fs::remove_dir_all(path)
+        })?;
+        remove_if_exists(&scratch.folder.join(PACKED), |path| std::fs::remove_file(path))?;
         Ok(scratch)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // After a rename there is nothing of this name.
+        // Fails after the rename, when the folder no longer exists under this name.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Removes what may not be there.
-fn remove(path: &Path, how: impl Fn(&Path) -> std::io::Result<()>) -> Result<(), DataError> {
+/// Removes a file or folder by `how`; one that does not exist is not an error.
+fn remove_if_exists(
+    path: &Path,
+    how: impl Fn(&Path) -> std::io::Result<()>,
+) -> Result<(), DataError> {
     match how(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(DataError::io(path, e, "remove it by hand"))
@@ -179,7 +188,8 @@ fn remove(path: &Path, how: impl Fn(&Path) -> std::io::Result<()>) -> Result<(),
     }
 }
 
-/// Prepares both splits below `scratch` and describes them.
+/// The import itself: lists and checks the files, chooses shape and split, and writes both splits
+/// below `scratch`. Returns their manifest, which is not written yet.
 fn build(
     scratch: &Path,
     from: &Path,
@@ -188,7 +198,7 @@ fn build(
 ) -> Result<PreparedManifest, DataError> {
     let source = Source::open(from, scratch, report)?;
     let root = source.root();
-    let mut problems = Problems::below(root);
+    let mut problems = Problems::new(root);
     let folders = scan::scan(&source, &mut problems)?;
     let split_given = folders.splits.len() == 2;
     if let (Some(percent), true) = (options.test_percent, split_given) {
@@ -198,12 +208,13 @@ fn build(
     }
     let paths: Vec<&PathBuf> = folders.splits.iter().flatten().flatten().collect();
     let heads = read_heads(&source, &paths, &mut problems, report)?;
-    // First what is no image at all: it must not decide about sizes and channels.
-    problems.none()?;
+    // Files that are not images must not influence the size and the channels: report them first.
+    problems.check()?;
     let shape = plan::shape(root, &heads, options, &mut problems)?;
-    problems.none()?;
+    problems.check()?;
     let count = |wanted: fn(&Head) -> bool| heads.iter().filter(|(_, h)| wanted(h)).count() as u64;
     let [grey, cmyk, turned] = [count(|h| h.channels == 1), count(|h| h.cmyk), count(|h| h.turned)];
+    // Frees one header for each file of the data set.
     drop(heads);
     let percent = options.test_percent.unwrap_or(TEST_PERCENT);
     let splits = plan::order(root, folders.splits, percent, options.seed)?;
@@ -213,11 +224,18 @@ fn build(
     for (name, images) in FILES.into_iter().zip(&splits) {
         let mut writer = Writer::create(scratch, name, shape, classes)?;
         let ticker = Ticker::new(report, Step::Prepare(name), Some(images.len() as u64));
-        write(&source, &mut writer, images, (shape, options.side), &mut problems, ticker)?;
+        decode_and_write(
+            &source,
+            &mut writer,
+            images,
+            (shape, options.side),
+            &mut problems,
+            ticker,
+        )?;
         headers.push(writer.header().clone());
         file.push(writer.finish()?);
     }
-    remove(&scratch.join(PACKED), |path| std::fs::remove_file(path))?;
+    remove_if_exists(&scratch.join(PACKED), |path| std::fs::remove_file(path))?;
     let [train, test] = [&headers[0], &headers[1]];
     let imported = Imported {
         licence: options.licence.clone().unwrap_or_else(|| "not stated".to_owned()),
@@ -225,7 +243,7 @@ fn build(
         shape: [shape.channels, shape.height, shape.width],
         images: [train.count, test.count],
         mean: train.stats.mean(),
-        std: deviations(root, train)?,
+        std: standard_deviations(root, train)?,
         side: options.side,
         test_percent: (!split_given).then_some(percent),
         seed: options.seed,
@@ -236,8 +254,11 @@ fn build(
     Ok(PreparedManifest { source: "import".to_owned(), imported: Some(imported), file })
 }
 
-/// Deviation of each channel, none of which may be zero: inputs are divided by them.
-fn deviations(root: &Path, header: &Header) -> Result<Vec<f32>, DataError> {
+/// Standard deviation of each channel on the scale `[0, 1]`. `root` is named in the error.
+///
+/// # Errors
+/// If one is zero: inputs are divided by it.
+fn standard_deviations(root: &Path, header: &Header) -> Result<Vec<f32>, DataError> {
     let std = header.stats.std();
     match std.iter().position(|&deviation| deviation == 0.0) {
         None => Ok(std),
@@ -248,7 +269,7 @@ fn deviations(root: &Path, header: &Header) -> Result<Vec<f32>, DataError> {
     }
 }
 
-/// Headers of all files that are images.
+/// Reads the headers of all files. Files that are not readable images go to `problems`.
 fn read_heads<'a>(
     source: &Source,
     paths: &[&'a PathBuf],
@@ -258,10 +279,10 @@ fn read_heads<'a>(
     let mut heads = Vec::with_capacity(paths.len());
     let mut ticker = Ticker::new(report, Step::Inspect, Some(paths.len() as u64));
     let read = |path: &&PathBuf| {
-        let bytes = source.read(path).map_err(in_words)?;
+        let bytes = source.read(path).map_err(without_path)?;
         Opened::new(&bytes).map(|opened| opened.head())
     };
-    workers::in_order(paths, 64, read, |path, head| {
+    workers::in_order(paths, MAX_BATCH, read, |path, head| {
         match head {
             Ok(head) => heads.push((*path, head)),
             Err(problem) => problems.add(path, problem),
@@ -271,8 +292,8 @@ fn read_heads<'a>(
     Ok(heads)
 }
 
-/// An error about a file whose path is told anyway.
-fn in_words(error: DataError) -> String {
+/// The message of an error without the path of the file, which [`Problems::add`] puts before it.
+fn without_path(error: DataError) -> String {
     match error {
         DataError::Io { source, .. } => source.to_string(),
         DataError::Format { problem, .. } => problem,
@@ -280,8 +301,12 @@ fn in_words(error: DataError) -> String {
     }
 }
 
-/// Decodes images and writes them in their order.
-fn write(
+/// Decodes `images` in parallel and writes them in order.
+///
+/// # Errors
+/// If any cannot be decoded or has changed since its header was read (all are reported together),
+/// or the disk is full.
+fn decode_and_write(
     source: &Source,
     writer: &mut Writer,
     images: &[ImageFile],
@@ -290,11 +315,12 @@ fn write(
     mut ticker: Ticker,
 ) -> Result<(), DataError> {
     let decode = |file: &ImageFile| {
-        let bytes = source.read(&file.path).map_err(in_words)?;
+        let bytes = source.read(&file.path).map_err(without_path)?;
         let picture = Opened::new(&bytes)?.decode()?;
         if picture.transparent {
             return Err("has transparent pixels: flatten it onto a background".to_owned());
         }
+        // A smaller picture than the first pass saw is caught by its size below.
         let picture = match side {
             Some(side) if picture.width.min(picture.height) >= side => picture.centre(side, side),
             _ => picture,
@@ -305,7 +331,7 @@ fn write(
         }
         Ok(picture.planes(shape.channels))
     };
-    let batch = (BATCH_BYTES / shape.values()).clamp(1, 64);
+    let batch = (BATCH_BYTES / shape.values()).clamp(1, MAX_BATCH);
     workers::in_order(images, batch, decode, |file, image| {
         match image {
             Ok(image) => writer.push(file.label, &image)?,
@@ -313,5 +339,5 @@ fn write(
         }
         ticker.advance(1)
     })?;
-    problems.none()
+    problems.check()
 }

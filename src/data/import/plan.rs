@@ -4,7 +4,7 @@ use super::{ImportOptions, Problems};
 use crate::corrupt::ImageShape;
 use crate::data::DataError;
 use crate::data::decode::Head;
-use crate::data::folders::{ImageFile, spread};
+use crate::data::folders::{ImageFile, interleave};
 use crate::data::imported::SIDES;
 use crate::rng::{Purpose, Stream};
 use std::collections::BTreeMap;
@@ -105,5 +105,5 @@ pub(super) fn order(
             ordered[1].push(files);
         }
     }
-    Ok(ordered.map(spread))
+    Ok(ordered.map(interleave))
 }

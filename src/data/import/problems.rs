@@ -1,22 +1,24 @@
-//! Everything that is wrong with a folder, told at once.
+//! Collects the problems of an import, so that one error reports all of them.
 
 use crate::data::{DataError, files};
 use std::path::{Path, PathBuf};
 
-/// Problems that are told; of more, only the number.
+/// Number of problems listed in the error; any others are only counted.
 const MAX_SHOWN: usize = 10;
 
 /// Files that cannot be imported, and why.
 pub(super) struct Problems {
     root: PathBuf,
-    found: Vec<String>,
+    /// Lines for the first [`MAX_SHOWN`] problems.
+    shown: Vec<String>,
+    /// Number of all problems.
     count: u64,
 }
 
 impl Problems {
-    /// None yet; paths are told relative to `root`.
-    pub(super) fn below(root: &Path) -> Self {
-        Problems { root: root.to_owned(), found: Vec::new(), count: 0 }
+    /// An empty list. Paths below `root` are reported relative to it.
+    pub(super) fn new(root: &Path) -> Self {
+        Problems { root: root.to_owned(), shown: Vec::new(), count: 0 }
     }
 
     /// Number of problems so far.
@@ -24,31 +26,31 @@ impl Problems {
         self.count
     }
 
-    /// Notes that `path` cannot be imported.
+    /// Records that `path` cannot be imported. `problem` follows the path in the message.
     pub(super) fn add(&mut self, path: &Path, problem: String) {
         self.count += 1;
-        if self.found.len() < MAX_SHOWN {
+        if self.shown.len() < MAX_SHOWN {
             let inner = path.strip_prefix(&self.root).unwrap_or(path);
-            self.found.push(format!("\n  {}: {problem}", files::shown(inner)));
+            self.shown.push(format!("\n  {}: {problem}", files::shown(inner)));
         }
     }
 
-    /// Ok if there is none.
+    /// Succeeds if there are no problems.
     ///
     /// # Errors
-    /// All of them, the first ones by name.
-    pub(super) fn none(&self) -> Result<(), DataError> {
+    /// One error that counts all problems and lists the first [`MAX_SHOWN`].
+    pub(super) fn check(&self) -> Result<(), DataError> {
         if self.count == 0 {
             return Ok(());
         }
-        let more = match self.count - self.found.len() as u64 {
+        let more = match self.count - self.shown.len() as u64 {
             0 => String::new(),
             more => format!("\n  and {more} more"),
         };
         let problem = format!(
-            "{} entries cannot be imported; mend, move or remove them:{}{more}",
+            "{} entries cannot be imported; fix, move or remove them:{}{more}",
             self.count,
-            self.found.concat()
+            self.shown.concat()
         );
         Err(DataError::format(&self.root, problem))
     }
