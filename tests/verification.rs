@@ -226,7 +226,7 @@ fn exact_on_the_same_platform_one_bit_is_outside() {
     let clean = results(&MadeUp::new(PAPER, 0.5), 8);
     let reference = blessed(&clean);
     let same = verify(&clean, Some(&reference), "A", false);
-    assert_eq!(same.exit, exit::AS_BLESSED);
+    assert_eq!(same.exit, exit::SUCCESS);
     assert!(same.regression.iter().all(|r| r.status == RegressionStatus::Exact));
     let mut shifted = PAPER;
     shifted[0] += 1e-9;
@@ -235,12 +235,12 @@ fn exact_on_the_same_platform_one_bit_is_outside() {
     assert_eq!(v.exit, exit::DEPARTURE);
     // Elsewhere a difference this small is none.
     let v = verify(&moved, Some(&reference), "B", false);
-    assert_eq!(v.exit, exit::AS_BLESSED);
+    assert_eq!(v.exit, exit::SUCCESS);
     assert!(v.regression.iter().all(|r| r.status == RegressionStatus::Within));
     // Nor where a run meant something else when the reference was made.
     let older = Reference { semantics: reference.semantics - 1, ..reference };
     let v = verify(&moved, Some(&older), "A", false);
-    assert_eq!(v.exit, exit::AS_BLESSED);
+    assert_eq!(v.exit, exit::SUCCESS);
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn a_claim_blessed_as_refuted_and_refuted_again_is_no_departure_unless_strict() 
     let results = results(&MadeUp::new([80.0, 79.5, 78.0, 78.0], 0.5), 8);
     let reference = blessed(&results);
     let (verdict, _, code) = judge("C1", &results, Some(&reference));
-    assert_eq!((verdict, code), (Verdict::Refuted, exit::AS_BLESSED));
+    assert_eq!((verdict, code), (Verdict::Refuted, exit::SUCCESS));
     let strict = verify(&results, Some(&reference), "A", true);
     assert_eq!(strict.exit, exit::DEPARTURE);
 }
@@ -657,7 +657,7 @@ fn junit_and_the_exit_code_agree() {
                     let code = match (count("failures"), count("errors")) {
                         (1.., _) => exit::DEPARTURE,
                         (0, 1..) => exit::INCOMPLETE,
-                        (0, 0) => exit::AS_BLESSED,
+                        (0, 0) => exit::SUCCESS,
                     };
                     assert_eq!(v.exit, code, "{xml}");
                     seen.insert(code);

@@ -2,7 +2,7 @@
 
 use super::args::{Bless, Global};
 use super::session::Session;
-use super::{Failure, device, protocol};
+use super::{CliError, device, protocol};
 use crate::backend::Platform;
 use crate::cli::terminal::{note, output};
 use crate::experiments::{Plan, Profile};
@@ -13,13 +13,13 @@ use crate::verify::exit;
 use crate::verify::reference::Reference;
 use crate::verify::rejudge;
 
-pub fn bless(global: &Global, options: &Bless) -> Result<u8, Failure> {
+pub fn bless(global: &Global, options: &Bless) -> Result<u8, CliError> {
     if options.reason.trim().is_empty() {
-        return Err(Failure::Usage("--reason must say why the new values are right".to_owned()));
+        return Err(CliError::Usage("--reason must say why the new values are right".to_owned()));
     }
     if options.write && global.has_own_references() {
         let problem = "--write has no folder to write to: give --expected";
-        return Err(Failure::Usage(problem.to_owned()));
+        return Err(CliError::Usage(problem.to_owned()));
     }
     let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
     let old = Reference::of_profile(&global.expected, &global.profile)?;
@@ -39,15 +39,15 @@ pub fn bless(global: &Global, options: &Bless) -> Result<u8, Failure> {
     let path = global.expected.join(format!("{}.toml", global.profile));
     if !options.write {
         note!("nothing written; --write makes this {}", path.display());
-        return Ok(exit::AS_BLESSED);
+        return Ok(exit::SUCCESS);
     }
     let text = toml::to_string(&new)
-        .map_err(|e| Failure::Environment(format!("reference as TOML: {e}")))?;
+        .map_err(|e| CliError::Environment(format!("reference as TOML: {e}")))?;
     let header = "# Blessed reference values, raw per seed. Made by `bgm bless`; do not edit.\n";
     crate::disk::replace(&path, format!("{header}{text}").as_bytes(), "bless")
-        .map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
+        .map_err(|e| CliError::Environment(format!("{}: {e}", path.display())))?;
     note!("{} written", path.display());
-    Ok(exit::AS_BLESSED)
+    Ok(exit::SUCCESS)
 }
 
 /// A reference from the runs of the store.
@@ -56,7 +56,7 @@ fn from_store(
     claims: &Claims,
     old: Option<&Reference>,
     reason: String,
-) -> Result<Reference, Failure> {
+) -> Result<Reference, CliError> {
     let session = Session::read(global)?;
     let results = session.results();
     let platform = device::first(global)?.platform();
@@ -65,7 +65,7 @@ fn from_store(
     let protocol = protocol::stamp(global)?;
     let provenance = Provenance { profile, reason, date, commit, platform, protocol };
     blessing::make(&results, claims, provenance, old)
-        .map_err(|e| Failure::Incomplete(e.to_string()))
+        .map_err(|e| CliError::Incomplete(e.to_string()))
 }
 
 /// The old reference's own values, judged by the claims as they are now.
@@ -74,10 +74,10 @@ fn verdicts_only(
     claims: &Claims,
     old: Option<&Reference>,
     reason: String,
-) -> Result<Reference, Failure> {
+) -> Result<Reference, CliError> {
     let profile = &global.profile;
     let old = old.ok_or_else(|| {
-        Failure::Incomplete(format!("profile {profile} has no blessed reference to judge again"))
+        CliError::Incomplete(format!("profile {profile} has no blessed reference to judge again"))
     })?;
     let catalog = global.catalog()?;
     let profile = Profile::read(&global.tables, profile)?;
@@ -87,12 +87,12 @@ fn verdicts_only(
 }
 
 /// The commit that made the runs; all must come from this platform.
-fn made_by(session: &Session, platform: &Platform) -> Result<String, Failure> {
+fn made_by(session: &Session, platform: &Platform) -> Result<String, CliError> {
     let mut commits = Vec::new();
     for key in &session.plan.order {
         let Some(environment) = environment(session, key) else { continue };
         if !environment.platform.agrees(platform) {
-            return Err(Failure::Incomplete(format!(
+            return Err(CliError::Incomplete(format!(
                 "run {} was made on {}, this is {}: a reference comes from one platform",
                 key.short(),
                 environment.platform.device,

@@ -2,12 +2,12 @@
 
 use super::args::{EngineName, Global};
 use super::program::program;
-use super::{Failure as CliFailure, session};
+use super::{CliError, session};
 use crate::cli::terminal::note;
 use crate::experiments::{PlannedRun, cost};
 use crate::measure::MeasureSpec;
 use crate::schedule::devices::Devices;
-use crate::schedule::{Executor, Failure};
+use crate::schedule::{Executor, RunFailure};
 use crate::spec::{Key, RunSpec};
 use crate::store::paths;
 use crate::verify::exit;
@@ -35,13 +35,13 @@ pub struct Job {
 const STDIN: &str = "-";
 
 /// Reads what `bgm run` is to do: a job on standard input, a spec file or a key.
-pub fn read_job(global: &Global, target: &str) -> Result<Job, CliFailure> {
+pub fn read_job(global: &Global, target: &str) -> Result<Job, CliError> {
     if target != STDIN {
         return Ok(Job { spec: session::find_spec(global, target)?, measures: Vec::new() });
     }
     let job: Job = serde_json::from_reader(std::io::stdin().lock())
-        .map_err(|e| CliFailure::Usage(format!("job on standard input: {e}")))?;
-    job.spec.check().map_err(|e| CliFailure::Usage(format!("job on standard input: {e}")))?;
+        .map_err(|e| CliError::Usage(format!("job on standard input: {e}")))?;
+    job.spec.check().map_err(|e| CliError::Usage(format!("job on standard input: {e}")))?;
     Ok(job)
 }
 
@@ -108,10 +108,10 @@ impl ChildExecutor<'_> {
         run: &PlannedRun,
         device: &str,
         threads: usize,
-    ) -> Result<(std::process::Child, PathBuf), Failure> {
+    ) -> Result<(std::process::Child, PathBuf), RunFailure> {
         let failed = |path: &Path| {
             let path = path.to_owned();
-            move |e: std::io::Error| Failure::Environment(format!("{}: {e}", path.display()))
+            move |e: std::io::Error| RunFailure::Environment(format!("{}: {e}", path.display()))
         };
         let log = paths::log(&self.global.store, key, &std::process::id().to_string());
         let folder = paths::logs(&self.global.store);
@@ -168,13 +168,13 @@ impl Executor for ChildExecutor<'_> {
         run: &PlannedRun,
         threads: usize,
         progress: &dyn Fn(u32, u32),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RunFailure> {
         let failed = |map: &Mutex<BTreeMap<Key, String>>| {
             map.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
         };
         let place = self.devices.take(failed(&self.failed_on).as_deref());
         if self.children.is_stopping() {
-            return Err(Failure::Interrupted);
+            return Err(RunFailure::Interrupted);
         }
         let threads = self.global.threads.unwrap_or(threads.min(cost::useful_threads(&run.spec)));
         let spawned = self.start(key, run, place.device(), threads);
@@ -188,7 +188,7 @@ impl Executor for ChildExecutor<'_> {
             }
         }
         self.children.ends(child.id());
-        let status = child.wait().map_err(|e| Failure::Transient(e.to_string()))?;
+        let status = child.wait().map_err(|e| RunFailure::Transient(e.to_string()))?;
         if status.success() {
             repeat_warnings(&std::fs::read_to_string(&log).unwrap_or_default());
             // Of no more use: the run is in its place. Left over, they would do no harm.
@@ -199,7 +199,7 @@ impl Executor for ChildExecutor<'_> {
             if status.code() == Some(i32::from(exit::INTERRUPTED)) {
                 drop(std::fs::remove_file(&log));
             }
-            return Err(Failure::Interrupted);
+            return Err(RunFailure::Interrupted);
         }
         let mut failed_on = self.failed_on.lock().unwrap_or_else(PoisonError::into_inner);
         failed_on.insert(key.clone(), place.device().to_owned());
@@ -208,9 +208,9 @@ impl Executor for ChildExecutor<'_> {
         let why = format!("{status}: {last} (log: {})", log.display());
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Err(match code {
-            Some(exit::USAGE) => Failure::Permanent(why),
-            Some(exit::ENVIRONMENT) => Failure::Environment(why),
-            _ => Failure::Transient(why),
+            Some(exit::USAGE) => RunFailure::Permanent(why),
+            Some(exit::ENVIRONMENT) => RunFailure::Environment(why),
+            _ => RunFailure::Transient(why),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! `bgm data`: what there is, whether it is whole, and small parts of it.
 
 use super::args::{Data, DataCommand, Global};
-use super::{Failure, data_progress as progress, signals};
+use super::{CliError, data_progress as progress, signals};
 use crate::cli::terminal::output;
 use crate::data::fetch::{self, FetchOptions};
 use crate::data::import::{self, ImportOptions};
@@ -12,11 +12,11 @@ use crate::schedule::context::INTERRUPTED;
 use crate::verify::exit;
 
 /// Lets signals stop the work where it can be gone on with.
-fn watch_signals() -> Result<(), Failure> {
-    signals::set(&INTERRUPTED)
+fn watch_signals() -> Result<(), CliError> {
+    signals::set_flag(&INTERRUPTED)
 }
 
-pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
+pub fn data(global: &Global, options: &Data) -> Result<u8, CliError> {
     let catalog = global.catalog()?;
     match &options.command {
         DataCommand::List => {
@@ -97,7 +97,7 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, Failure> {
             output!("{} files in {}", manifest.file.len(), out.display());
         }
     }
-    Ok(exit::AS_BLESSED)
+    Ok(exit::SUCCESS)
 }
 
 /// Prints what was imported.

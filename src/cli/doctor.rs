@@ -2,7 +2,7 @@
 
 use super::args::Global;
 use super::device::{self, Place};
-use super::{Failure, session};
+use super::{CliError, session};
 use crate::cli::terminal::output;
 use crate::data::Catalog;
 use crate::experiments::{Plan, Profile, Seeds};
@@ -19,7 +19,7 @@ const DROP_AFTER: u32 = 4;
 /// Test images of a self-test.
 const TEST_IMAGES: u32 = 500;
 
-pub fn doctor(global: &Global) -> Result<u8, Failure> {
+pub fn doctor(global: &Global) -> Result<u8, CliError> {
     let place = device::place(global)?;
     let platform = place.open(global)?.platform();
     output!("bgm        {} (training semantics {TRAINING_SEMANTICS})", env!("CARGO_PKG_VERSION"));
@@ -44,13 +44,13 @@ pub fn doctor(global: &Global) -> Result<u8, Failure> {
         }
     }
     trusted &= graphs_fit || global.no_cuda_graphs;
-    Ok(if trusted { exit::AS_BLESSED } else { exit::ENVIRONMENT })
+    Ok(if trusted { exit::SUCCESS } else { exit::ENVIRONMENT })
 }
 
 /// A short run of each network of the profile that is trained on this kind of device: from
 /// random weights, all regularizers on where the profile has such a run, a last batch that is
 /// shorter than the others, and a drop of the learning rate.
-fn self_tests(global: &Global, catalog: &Catalog, place: &Place) -> Result<Vec<RunSpec>, Failure> {
+fn self_tests(global: &Global, catalog: &Catalog, place: &Place) -> Result<Vec<RunSpec>, CliError> {
     let profile = Profile::read(&global.tables, &global.profile)?;
     let seeds = Seeds::first(1);
     let plan = Plan::new(&profile, &global.tables, catalog, &global.only, Some(&seeds))?;
@@ -100,7 +100,7 @@ impl SelfTest<'_> {
     }
 
     /// The weights that it ends with, hashed.
-    fn hash(&self, catalog: &Catalog, graphs: bool) -> Result<String, Failure> {
+    fn hash(&self, catalog: &Catalog, graphs: bool) -> Result<String, CliError> {
         let device = &*self.place.open_with(self.global, graphs)?;
         let inputs = Inputs { catalog, device, parent: None, resume: None, key: "" };
         let trained = train::train(&self.spec, &inputs, &mut Unobserved)

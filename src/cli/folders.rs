@@ -1,6 +1,6 @@
 //! Which folders a command works with: those given, those of a checkout, or what is compiled in.
 
-use super::Failure;
+use super::CliError;
 use super::args::{DATA, EXPECTED, Global, TABLES};
 use super::terminal::note;
 use crate::data::Catalog;
@@ -13,7 +13,7 @@ impl Global {
     ///
     /// # Errors
     /// If the embedded files cannot be written to the cache.
-    pub fn find_folders(&mut self) -> Result<(), Failure> {
+    pub fn find_folders(&mut self) -> Result<(), CliError> {
         let absent = |folder: &Path, name: &str| {
             folder == Path::new(name) && !folder.exists() && self.embedded.has(name)
         };
@@ -42,7 +42,7 @@ impl Global {
     ///
     /// # Errors
     /// If the embedded files cannot be written to the cache.
-    pub fn catalog(&self) -> Result<Catalog, Failure> {
+    pub fn catalog(&self) -> Result<Catalog, CliError> {
         let catalog = Catalog::new(&self.data);
         let mut names = self.embedded.below(DATA);
         let lacks_one = names.any(|name| !self.data.join(name).is_dir());
@@ -57,12 +57,12 @@ impl Global {
         self.expected.starts_with(cache(|name| std::env::var_os(name)))
     }
 
-    fn unpacked(&self) -> Result<PathBuf, Failure> {
+    fn unpacked(&self) -> Result<PathBuf, CliError> {
         let cache = cache(|name| std::env::var_os(name));
         self.embedded.unpack(&cache).map_err(|e| {
             let hint = "the program's own files go there; set XDG_CACHE_HOME, or give --tables, \
                         --expected and --data";
-            Failure::Environment(format!("{}: {e}; {hint}", cache.display()))
+            CliError::Environment(format!("{}: {e}; {hint}", cache.display()))
         })
     }
 }

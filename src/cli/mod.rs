@@ -43,7 +43,7 @@ use terminal::note;
 
 /// Anything that ends the program with a message.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum CliError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -83,32 +83,32 @@ fn plan_code(error: &PlanError) -> u8 {
     }
 }
 
-impl Failure {
+impl CliError {
     fn code(&self) -> u8 {
         match self {
-            Failure::Plan(e) => plan_code(e),
-            Failure::Data(e) => data_code(e),
-            Failure::Profile(_) | Failure::Usage(_) => exit::USAGE,
-            Failure::Run(RunError::Train(TrainError::Interrupted(_)) | RunError::Interrupted) => {
+            CliError::Plan(e) => plan_code(e),
+            CliError::Data(e) => data_code(e),
+            CliError::Profile(_) | CliError::Usage(_) => exit::USAGE,
+            CliError::Run(RunError::Train(TrainError::Interrupted(_)) | RunError::Interrupted) => {
                 exit::INTERRUPTED
             }
-            Failure::Merge(MergeError::Stopped) => exit::INTERRUPTED,
-            Failure::Merge(MergeError::Itself(_)) => exit::USAGE,
-            Failure::Run(RunError::Train(TrainError::Data(e))) => data_code(e),
-            Failure::Run(RunError::Train(TrainError::Numerics { .. })) => exit::USAGE,
-            Failure::Run(RunError::Plan(e)) => plan_code(e),
-            Failure::Run(RunError::Measure(_)) => exit::USAGE,
-            Failure::Incomplete(_) => exit::INCOMPLETE,
-            Failure::Reference(ReferenceError::Format { .. }) => exit::USAGE,
-            Failure::Protocol(ProtocolError::Claims(ReferenceError::Io { .. })) => {
+            CliError::Merge(MergeError::Stopped) => exit::INTERRUPTED,
+            CliError::Merge(MergeError::Itself(_)) => exit::USAGE,
+            CliError::Run(RunError::Train(TrainError::Data(e))) => data_code(e),
+            CliError::Run(RunError::Train(TrainError::Numerics { .. })) => exit::USAGE,
+            CliError::Run(RunError::Plan(e)) => plan_code(e),
+            CliError::Run(RunError::Measure(_)) => exit::USAGE,
+            CliError::Incomplete(_) => exit::INCOMPLETE,
+            CliError::Reference(ReferenceError::Format { .. }) => exit::USAGE,
+            CliError::Protocol(ProtocolError::Claims(ReferenceError::Io { .. })) => {
                 exit::ENVIRONMENT
             }
-            Failure::Protocol(_) => exit::USAGE,
-            Failure::Run(_)
-            | Failure::Store(_)
-            | Failure::Merge(_)
-            | Failure::Reference(_)
-            | Failure::Environment(_) => exit::ENVIRONMENT,
+            CliError::Protocol(_) => exit::USAGE,
+            CliError::Run(_)
+            | CliError::Store(_)
+            | CliError::Merge(_)
+            | CliError::Reference(_)
+            | CliError::Environment(_) => exit::ENVIRONMENT,
         }
     }
 }
@@ -128,7 +128,7 @@ pub fn main(embedded: Embedded) -> u8 {
         }
         Err(asked) => {
             terminal::keep(asked.print());
-            exit::AS_BLESSED
+            exit::SUCCESS
         }
     };
     match terminal::finish() {
@@ -167,7 +167,7 @@ fn guarded(mut arguments: Arguments) -> u8 {
     }
 }
 
-fn dispatch(arguments: &Arguments) -> Result<u8, Failure> {
+fn dispatch(arguments: &Arguments) -> Result<u8, CliError> {
     let global = &arguments.global;
     match &arguments.command {
         Command::Reproduce(options) => reproduce::reproduce(global, options),

@@ -1,7 +1,7 @@
 //! `bgm store prune`: removes what no declaration needs any more.
 
 use super::args::{Global, Prune};
-use super::{Failure, device};
+use super::{CliError, device};
 use crate::cli::terminal::{note, output};
 use crate::data::Catalog;
 use crate::experiments::space::words;
@@ -13,7 +13,7 @@ use crate::verify::exit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-pub fn prune(global: &Global, options: &Prune) -> Result<u8, Failure> {
+pub fn prune(global: &Global, options: &Prune) -> Result<u8, CliError> {
     let store = Store::existing(&global.store)?;
     let catalog = global.catalog()?;
     let needs = Needs::read(global, &catalog)?;
@@ -41,12 +41,12 @@ pub fn prune(global: &Global, options: &Prune) -> Result<u8, Failure> {
         if !global.quiet {
             note!("{}: everything is needed", global.store.display());
         }
-        return Ok(exit::AS_BLESSED);
+        return Ok(exit::SUCCESS);
     }
     list(&leftovers);
     if !options.yes {
         note!("bgm: nothing was removed; --yes removes what is listed");
-        return Ok(exit::AS_BLESSED);
+        return Ok(exit::SUCCESS);
     }
     let before = |key: &Key| {
         let spec = store.read(key).map(|run| run.spec).ok().or_else(|| store.unfinished_spec(key));
@@ -59,7 +59,7 @@ pub fn prune(global: &Global, options: &Prune) -> Result<u8, Failure> {
         note!("bgm: run {key} is being worked on, or a run that starts from it: left alone");
     }
     output!("removed {} of {}: {}", pruned.removed, leftovers.len(), words(pruned.bytes));
-    Ok(if pruned.busy.is_empty() { exit::AS_BLESSED } else { exit::INCOMPLETE })
+    Ok(if pruned.busy.is_empty() { exit::SUCCESS } else { exit::INCOMPLETE })
 }
 
 /// One line each, and the sum.
@@ -92,7 +92,7 @@ fn family(spec: &RunSpec) -> String {
 impl Needs {
     /// Plans every profile of the folder of declarations, and of the folders in it that have
     /// profiles of their own (pilots).
-    fn read(global: &Global, catalog: &Catalog) -> Result<Needs, Failure> {
+    fn read(global: &Global, catalog: &Catalog) -> Result<Needs, CliError> {
         let mut needs = Needs { families: BTreeMap::new() };
         for tables in folders(global)? {
             for name in Profile::names(&tables) {
@@ -105,7 +105,7 @@ impl Needs {
             }
         }
         if needs.families.is_empty() {
-            return Err(Failure::Usage(format!(
+            return Err(CliError::Usage(format!(
                 "{}: no profile there plans any run, so everything would go; see --tables",
                 global.tables.display()
             )));
@@ -114,8 +114,8 @@ impl Needs {
     }
 }
 
-fn folders(global: &Global) -> Result<Vec<PathBuf>, Failure> {
-    let unreadable = |e| Failure::Environment(format!("{}: {e}", global.tables.display()));
+fn folders(global: &Global) -> Result<Vec<PathBuf>, CliError> {
+    let unreadable = |e| CliError::Environment(format!("{}: {e}", global.tables.display()));
     let entries = std::fs::read_dir(&global.tables).map_err(unreadable)?;
     let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     folders.push(global.tables.clone());

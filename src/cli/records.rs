@@ -1,6 +1,6 @@
 //! Records of blessed runs that stand in for runs that the store lacks.
 
-use super::Failure;
+use super::CliError;
 use super::args::Global;
 use super::session::Session;
 use crate::store::{Store, Unpacked};
@@ -21,11 +21,11 @@ pub fn folder(global: &Global) -> PathBuf {
 }
 
 /// A file of records, or all of a folder, sorted by name.
-pub fn unpack(path: &Path) -> Result<Vec<Unpacked>, Failure> {
+pub fn unpack(path: &Path) -> Result<Vec<Unpacked>, CliError> {
     if !path.is_dir() {
         return Ok(vec![Store::unpack(path)?]);
     }
-    let unreadable = |e| Failure::Environment(format!("{}: {e}", path.display()));
+    let unreadable = |e| CliError::Environment(format!("{}: {e}", path.display()));
     let entries = std::fs::read_dir(path).map_err(unreadable)?;
     let is_records =
         |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().ends_with(ENDING));
@@ -41,7 +41,7 @@ pub fn of_report(
     global: &Global,
     wanted: Option<&Path>,
     session: &Session,
-) -> Result<Vec<Unpacked>, Failure> {
+) -> Result<Vec<Unpacked>, CliError> {
     if let Some(path) = wanted {
         return unpack(path);
     }

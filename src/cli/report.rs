@@ -2,7 +2,7 @@
 
 use super::args::{Global, Report};
 use super::session::{self, Bar, Session};
-use super::{Failure, records};
+use super::{CliError, records};
 use crate::backend::Platform;
 use crate::cli::terminal::{self, note};
 use crate::experiments::results::ExperimentResult;
@@ -16,16 +16,16 @@ use crate::verify::reference::Reference;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub fn report(global: &Global, options: &Report) -> Result<u8, Failure> {
+pub fn report(global: &Global, options: &Report) -> Result<u8, CliError> {
     if options.verdicts {
         let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
         let blessed = Reference::of_profile(&global.expected, &global.profile)?;
         let blessed = blessed.ok_or_else(|| {
-            Failure::Incomplete(format!("profile {} has no blessed reference", global.profile))
+            CliError::Incomplete(format!("profile {} has no blessed reference", global.profile))
         })?;
         let verdicts = report::verdicts_markdown(&blessed.as_verification(&claims));
         terminal::print_styled(&verdicts);
-        return Ok(exit::AS_BLESSED);
+        return Ok(exit::SUCCESS);
     }
     let (bar, mut session) = (Bar::read(global)?, Session::plan(global)?);
     session.records = records::of_report(global, options.records.as_deref(), &session)?;
@@ -37,7 +37,7 @@ pub fn report(global: &Global, options: &Report) -> Result<u8, Failure> {
     let results = session.results();
     let verification = bar.judge(global, &results, false);
     write(global, &options.out, &session, (&results, &verification), &bar.platform)?;
-    Ok(exit::AS_BLESSED)
+    Ok(exit::SUCCESS)
 }
 
 /// Writes everything to `out` and a summary to standard error.
@@ -47,14 +47,14 @@ pub fn write(
     session: &Session,
     (results, verification): (&[ExperimentResult], &Verification),
     platform: &Platform,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let provenance = provenance(global, session, platform);
     let (command, records) = (command(global), records::sentence(session));
     let context = ReportContext {
         records: &records,
         ..context(global, (results, verification), &provenance, &command)
     };
-    report::write(out, &context).map_err(|e| Failure::Environment(e.to_string()))?;
+    report::write(out, &context).map_err(|e| CliError::Environment(e.to_string()))?;
     if !global.quiet {
         let color = terminal::is_colored(&std::io::stderr());
         terminal::say_styled(&report::terminal_summary(&context, color));

@@ -5,7 +5,7 @@ use super::child::{ChildExecutor, Children};
 use super::device::{self, Place};
 use super::progress::Progress;
 use super::session::{self, Bar, Session};
-use super::{Failure, report, signals};
+use super::{CliError, report, signals};
 use crate::cli::terminal::note;
 use crate::experiments::cost;
 use crate::experiments::memory::Memory;
@@ -30,7 +30,7 @@ static RUNNING: AtomicBool = AtomicBool::new(false);
 
 /// Lets runs that are being made save before a signal ends the program. To be called first of
 /// all: a signal may come at any time, and no thread may be there before.
-pub fn watch_signals() -> Result<(), Failure> {
+pub fn watch_signals() -> Result<(), CliError> {
     signals::watch(|| {
         if !RUNNING.load(Ordering::SeqCst) {
             signals::end();
@@ -39,7 +39,7 @@ pub fn watch_signals() -> Result<(), Failure> {
     })
 }
 
-pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, Failure> {
+pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, CliError> {
     watch_signals()?;
     // Whatever can be wrong after the runs is looked at before them.
     let (bar, session) = (Bar::read(global)?, Session::open(global)?);
@@ -68,7 +68,7 @@ pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, Failure> {
 }
 
 /// Runs that are not in the store, or not measured; damaged ones are named.
-pub fn todo(global: &Global, session: &Session) -> Result<BTreeSet<Key>, Failure> {
+pub fn todo(global: &Global, session: &Session) -> Result<BTreeSet<Key>, CliError> {
     let mut todo = BTreeSet::new();
     for (key, lookup) in session.look_up_all() {
         let planned = &session.plan.runs[&key];
@@ -116,12 +116,12 @@ pub fn execute(
     session: &Session,
     todo: &BTreeSet<Key>,
     places: &[Place],
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, CliError> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let on_gpu = places.iter().any(Place::is_gpu);
     let jobs = jobs.unwrap_or_else(|| if on_gpu { 1 } else { cores() });
     if jobs == 0 {
-        return Err(Failure::Usage("--jobs 0: there must be at least one".to_owned()));
+        return Err(CliError::Usage("--jobs 0: there must be at least one".to_owned()));
     }
     // Each run keeps a core busy; more side by side would only take memory.
     let jobs = jobs.min(cores());
@@ -131,7 +131,7 @@ pub fn execute(
     let models = device::models(global, places)?;
     if models.len() > 1 {
         let models: Vec<String> = models.into_iter().collect();
-        return Err(Failure::Environment(format!(
+        return Err(CliError::Environment(format!(
             "these GPUs are of several models ({}), whose runs are not the same: --device cuda:N \
              takes one",
             models.join(", ")

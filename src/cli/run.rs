@@ -1,7 +1,7 @@
 //! `bgm run`: one run by key or spec file.
 
 use super::args::{Global, Run};
-use super::{Failure, device, session, signals};
+use super::{CliError, device, session, signals};
 use crate::cli::terminal::{note, output};
 use crate::experiments::KeyMaker;
 use crate::experiments::space::Space;
@@ -13,7 +13,7 @@ use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
+pub fn run(global: &Global, options: &Run) -> Result<u8, CliError> {
     // First of all: a signal may come at any time, and no thread may be there before.
     signals::watch(|| {
         INTERRUPTED.store(true, Ordering::SeqCst);
@@ -47,7 +47,7 @@ pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
         device: &*device,
         commit: &session::commit(),
         checkpoint_every: Duration::try_from_secs_f64(options.checkpoint_seconds)
-            .map_err(|e| Failure::Usage(format!("--checkpoint-seconds: {e}")))?,
+            .map_err(|e| CliError::Usage(format!("--checkpoint-seconds: {e}")))?,
         lock_patience: lock::SILENCE,
         progress: &progress,
         notice: &|text| note!("bgm: {text}"),
@@ -66,5 +66,5 @@ pub fn run(global: &Global, options: &Run) -> Result<u8, Failure> {
         );
         output!("{key} {}", stored.result_hash);
     }
-    Ok(exit::AS_BLESSED)
+    Ok(exit::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! What most commands begin with: profile, plan, store, device, results.
 
-use super::Failure;
+use super::CliError;
 use super::args::Global;
 use super::{device, protocol};
 use crate::backend::Platform;
@@ -31,25 +31,25 @@ pub struct Session {
 
 impl Session {
     /// A session whose store is made if need be.
-    pub fn open(global: &Global) -> Result<Session, Failure> {
+    pub fn open(global: &Global) -> Result<Session, CliError> {
         Session::with(global, Store::open)
     }
 
     /// A session that reads a store, which must be there: a mistyped `--store` must not pass
     /// for an empty one.
-    pub fn read(global: &Global) -> Result<Session, Failure> {
+    pub fn read(global: &Global) -> Result<Session, CliError> {
         Session::with(global, Store::existing)
     }
 
     /// A session that asks what a store holds, whether or not there is one.
-    pub fn plan(global: &Global) -> Result<Session, Failure> {
+    pub fn plan(global: &Global) -> Result<Session, CliError> {
         Session::with(global, |root| Ok(Store::at(root)))
     }
 
     fn with(
         global: &Global,
         open: impl FnOnce(PathBuf) -> Result<Store, StoreError>,
-    ) -> Result<Session, Failure> {
+    ) -> Result<Session, CliError> {
         let catalog = global.catalog()?;
         let mut profile = Profile::read(&global.tables, &global.profile)?;
         profile.numerics = device::numerics(global)?;
@@ -106,9 +106,9 @@ impl Runs for StoredRuns<'_> {
 
 /// Refuses to begin what there is no room for: a disk that fills up stops everything else
 /// that uses it, too.
-pub fn check_space(store: &Store, needed: u64) -> Result<(), Failure> {
+pub fn check_space(store: &Store, needed: u64) -> Result<(), CliError> {
     match disk::free_bytes(store.root()) {
-        Some(free) if free < needed => Err(Failure::Environment(format!(
+        Some(free) if free < needed => Err(CliError::Environment(format!(
             "{}: {} are free and about {} will be needed; make room, or choose another folder \
              with --store",
             store.root().display(),
@@ -120,11 +120,11 @@ pub fn check_space(store: &Store, needed: u64) -> Result<(), Failure> {
 }
 
 /// Makes a folder and sees that it can be written to, before hours of work end there.
-pub fn check_writable(folder: &Path) -> Result<(), Failure> {
+pub fn check_writable(folder: &Path) -> Result<(), CliError> {
     let tried = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
     match tried {
         Ok(_) => Ok(()),
-        Err(e) => Err(Failure::Environment(format!("{}: {e}", folder.display()))),
+        Err(e) => Err(CliError::Environment(format!("{}: {e}", folder.display()))),
     }
 }
 
@@ -138,7 +138,7 @@ pub struct Bar {
 
 impl Bar {
     /// Reads claims and reference of the profile.
-    pub fn read(global: &Global) -> Result<Bar, Failure> {
+    pub fn read(global: &Global) -> Result<Bar, CliError> {
         let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
         let blessed = Reference::of_profile(&global.expected, &global.profile)?;
         let platform = device::first(global)?.platform();
@@ -192,21 +192,21 @@ fn named(embedded: &str) -> String {
 }
 
 /// Finds the spec of a run: a spec file, a key of any profile, or a key of the store.
-pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
+pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, CliError> {
     let path = Path::new(target);
     // Not a folder: a key may be the name of one in the store, if that is where we are.
     if path.exists() && !path.is_dir() {
         let text = files::read_text(path)
-            .map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
+            .map_err(|e| CliError::Environment(format!("{}: {e}", path.display())))?;
         let spec: RunSpec = serde_json::from_str(&text)
-            .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
-        spec.check().map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
+            .map_err(|e| CliError::Usage(format!("{}: {e}", path.display())))?;
+        spec.check().map_err(|e| CliError::Usage(format!("{}: {e}", path.display())))?;
         // Whatever the file says: what is computed with here is chosen by the options.
         return Ok(spec.with_numerics(&device::numerics(global)?));
     }
     if !is_key(target) {
         let problem = "is neither a spec file nor a run key (6 to 64 hexadecimal digits)";
-        return Err(Failure::Usage(format!("'{target}' {problem}")));
+        return Err(CliError::Usage(format!("'{target}' {problem}")));
     }
     let catalog = global.catalog()?;
     let store = Store::at(&global.store);
@@ -225,7 +225,7 @@ pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
         return Ok(run.spec);
     }
     let Some(key) = stored.first() else {
-        return Err(Failure::Usage(format!(
+        return Err(CliError::Usage(format!(
             "no profile plans a run {target}, and {} holds none; `bgm plan` lists keys",
             global.store.display()
         )));
@@ -236,14 +236,14 @@ pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, Failure> {
 }
 
 /// Refuses digits that several keys begin with.
-fn unambiguous<'a>(digits: &str, keys: impl Iterator<Item = &'a Key>) -> Result<(), Failure> {
+fn unambiguous<'a>(digits: &str, keys: impl Iterator<Item = &'a Key>) -> Result<(), CliError> {
     let keys: BTreeSet<&str> = keys.map(Key::as_str).collect();
     if keys.len() < 2 {
         return Ok(());
     }
     let count = keys.len();
     let keys: Vec<&str> = keys.into_iter().collect();
-    Err(Failure::Usage(format!(
+    Err(CliError::Usage(format!(
         "'{digits}' is the beginning of {count} run keys; write more of one of them: {}",
         keys.join(", ")
     )))
@@ -263,7 +263,7 @@ pub fn find_planned(
     global: &Global,
     catalog: &Catalog,
     digits: &str,
-) -> Result<Option<(Key, PlannedRun)>, Failure> {
+) -> Result<Option<(Key, PlannedRun)>, CliError> {
     let numerics = device::numerics(global)?;
     let mut found = BTreeMap::new();
     for name in Profile::names(&global.tables) {
@@ -289,12 +289,12 @@ pub fn of_today(
     key: &Key,
     spec: &RunSpec,
     origin: &Path,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let own = KeyMaker::new(catalog).key(spec)?;
     if own == *key {
         return Ok(());
     }
-    Err(Failure::Environment(format!(
+    Err(CliError::Environment(format!(
         "{}/{key}: its spec has the key {own}: other data or another version made it",
         origin.display()
     )))

@@ -1,11 +1,11 @@
-//! SIGINT (Ctrl-C), SIGTERM (what schedulers send) and SIGHUP (a terminal that closes): the
-//! program keeps what it has and exits with the code that says "call again".
+//! SIGINT (Ctrl-C), SIGTERM (sent by schedulers) and SIGHUP (the terminal was closed): the
+//! program saves its work and exits with [`exit::INTERRUPTED`] (75: call again).
 //!
-//! The signals are blocked in every thread and waited for by one. So they arrive even where
-//! the caller has set them to be ignored, as shells do with SIGINT for what they start in the
-//! background. Only SIGHUP stays ignored if it was: that is what `nohup` is for.
+//! Every thread blocks these signals and one thread waits for them. They therefore arrive even if
+//! the caller had set them to be ignored, as shells do with SIGINT for background jobs. SIGHUP is
+//! the exception: it stays ignored if it was, because `nohup` relies on that.
 
-use super::Failure;
+use super::CliError;
 use crate::cli::terminal::note;
 use crate::schedule::context::SAVING;
 use crate::verify::exit;
@@ -13,66 +13,69 @@ use nix::sys::signal::{SigSet, Signal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a process that was asked to end may take to reach a place where it can: with a
-/// reserve for saving, within the 10 seconds that are promised.
+/// Time to reach the next step boundary, where training saves and stops. Leaves a reserve for
+/// saving within the 10 seconds that docs/clusters.md promises.
 const GRACE: Duration = Duration::from_millis(7500);
-/// How often to look whether it is still saving after that.
+/// Interval at which [`GRACE`] and [`SAVING`] are checked.
 const POLL: Duration = Duration::from_millis(50);
-/// What a process that was saving may take to end afterwards.
-const LAST: Duration = Duration::from_secs(1);
+/// Time that the process has to exit by itself after [`GRACE`], or after a longer save.
+const EXIT_GRACE: Duration = Duration::from_secs(1);
 
-/// Calls `first` for the first signal. What happens then is up to the caller; but a second
-/// Ctrl-C ends the process at once, as one expects. Other signals may come twice: a terminal
-/// and a parent, or a scheduler and a parent, each send one.
+/// Spawns a thread that calls `on_first` at the first signal; the caller decides what happens
+/// then. A second Ctrl-C ends the process at once. A second SIGTERM or SIGHUP does not, because
+/// a terminal or scheduler and the parent process may each send one.
 ///
-/// Must be called before other threads are started.
+/// Call this before any other thread is started: only later threads inherit the blocked signals.
 ///
 /// # Errors
-/// If the system refuses.
-pub fn watch(first: impl Fn() + Send + 'static) -> Result<(), Failure> {
+/// If the operating system refuses to block the signals.
+pub fn watch(on_first: impl Fn() + Send + 'static) -> Result<(), CliError> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
     if !is_ignored(Signal::SIGHUP) {
         signals.add(Signal::SIGHUP);
     }
-    let refused = |e: nix::Error| Failure::Environment(format!("signals: {e}"));
+    let refused = |e: nix::Error| CliError::Environment(format!("cannot block signals: {e}"));
     signals.thread_block().map_err(refused)?;
     std::thread::spawn(move || {
-        let (mut seen, mut pressed) = (false, 0);
+        let (mut seen, mut interrupts) = (false, 0);
         loop {
             let Ok(signal) = signals.wait() else { continue };
-            pressed += usize::from(signal == Signal::SIGINT);
-            if pressed > 1 {
+            interrupts += usize::from(signal == Signal::SIGINT);
+            if interrupts > 1 {
                 end();
             }
             if !seen {
                 seen = true;
-                first();
+                on_first();
             }
         }
     });
     Ok(())
 }
 
-/// Ends the process with the code that says "call again" if it does not do so by itself
-/// within a few seconds, or while it saves: a single step, or reading the data, may take
-/// longer than a scheduler waits. The last checkpoint is on the disk.
-pub fn end_soon(text: &'static str) {
+/// Starts a thread that prints `message` and ends the process with [`exit::INTERRUPTED`], unless
+/// the process exits by itself before: within [`GRACE`] and [`EXIT_GRACE`], or within
+/// [`EXIT_GRACE`] of a save that takes longer than [`GRACE`].
+///
+/// A single step, or reading the data, may take longer than a scheduler waits before it sends
+/// SIGKILL. Only the work since the last checkpoint is lost.
+pub fn end_soon(message: &'static str) {
     std::thread::spawn(move || {
         let asked = Instant::now();
         while asked.elapsed() < GRACE || SAVING.load(Ordering::SeqCst) {
             std::thread::sleep(POLL);
         }
-        std::thread::sleep(LAST);
+        std::thread::sleep(EXIT_GRACE);
         if !SAVING.load(Ordering::SeqCst) {
-            note!("bgm: {text}");
+            note!("bgm: {message}");
         }
         end();
     });
 }
 
-/// Ends the process with the code that says "call again".
+/// Ends the process with [`exit::INTERRUPTED`].
 pub fn end() -> ! {
     std::process::exit(i32::from(exit::INTERRUPTED))
 }
@@ -80,12 +83,13 @@ pub fn end() -> ! {
 /// Sets `flag` at the first signal.
 ///
 /// # Errors
-/// If the system refuses.
-pub fn set(flag: &'static AtomicBool) -> Result<(), Failure> {
+/// As [`watch`].
+pub fn set_flag(flag: &'static AtomicBool) -> Result<(), CliError> {
     watch(|| flag.store(true, Ordering::SeqCst))
 }
 
-/// Whether a signal was set to be ignored when this process was started.
+/// Whether the disposition of `signal` is "ignore", inherited from the caller. Read from Linux's
+/// /proc, because `sigaction` would need `unsafe`; false where /proc is not available.
 fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,7 +1,7 @@
 //! `bgm store`: stores of finished runs.
 
 use super::args::{Global, Store as Options, StoreCommand};
-use super::{Failure, prune, session, signals};
+use super::{CliError, prune, session, signals};
 use crate::cli::terminal::note;
 use crate::schedule::context::INTERRUPTED;
 use crate::store::merge::{self, Merged};
@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 /// How often a line of progress is written.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-pub fn store(global: &Global, options: &Options) -> Result<u8, Failure> {
+pub fn store(global: &Global, options: &Options) -> Result<u8, CliError> {
     match &options.command {
         StoreCommand::Export { out } => export(global, out),
         StoreCommand::Prune(options) => prune::prune(global, options),
         StoreCommand::Merge { from, into } => {
-            signals::set(&INTERRUPTED)?;
+            signals::set_flag(&INTERRUPTED)?;
             merge_all(global, from, into.as_deref().unwrap_or(&global.store))
         }
     }
@@ -29,7 +29,7 @@ pub fn store(global: &Global, options: &Options) -> Result<u8, Failure> {
 /// Name of the file where a folder is given.
 const RECORDS: &str = "records.tar.gz";
 
-fn export(global: &Global, out: &Path) -> Result<u8, Failure> {
+fn export(global: &Global, out: &Path) -> Result<u8, CliError> {
     let store = Store::existing(&global.store)?;
     let file = if out.is_dir() { out.join(RECORDS) } else { out.to_owned() };
     let exported = store.export(&file)?;
@@ -45,7 +45,7 @@ fn export(global: &Global, out: &Path) -> Result<u8, Failure> {
             exported.bytes
         );
     }
-    Ok(if exported.damaged.is_empty() { exit::AS_BLESSED } else { exit::ENVIRONMENT })
+    Ok(if exported.damaged.is_empty() { exit::SUCCESS } else { exit::ENVIRONMENT })
 }
 
 /// A store to take from: a folder, or a file of records.
@@ -79,7 +79,7 @@ impl Source {
     }
 }
 
-fn merge_all(global: &Global, from: &[PathBuf], into: &Path) -> Result<u8, Failure> {
+fn merge_all(global: &Global, from: &[PathBuf], into: &Path) -> Result<u8, CliError> {
     // All of them are looked at before anything is done.
     let sources = from.iter().map(Source::open).collect::<Result<Vec<_>, _>>()?;
     let store = Store::open(into)?;
@@ -88,7 +88,7 @@ fn merge_all(global: &Global, from: &[PathBuf], into: &Path) -> Result<u8, Failu
         needed = needed.saturating_add(store.bytes_to_merge(source.store())?);
     }
     session::check_space(&store, needed)?;
-    let mut code = exit::AS_BLESSED;
+    let mut code = exit::SUCCESS;
     for source in &sources {
         let said = Cell::new(Instant::now());
         let options = merge::Options {
@@ -143,12 +143,12 @@ fn code_of(merged: &Merged) -> u8 {
     } else if !merged.busy.is_empty() {
         exit::INCOMPLETE
     } else {
-        exit::AS_BLESSED
+        exit::SUCCESS
     }
 }
 
 /// Of two exit codes, the one that matters more.
 pub fn worse(a: u8, b: u8) -> u8 {
     let order = [exit::DEPARTURE, exit::ENVIRONMENT, exit::INCOMPLETE];
-    order.into_iter().find(|code| [a, b].contains(code)).unwrap_or(exit::AS_BLESSED)
+    order.into_iter().find(|code| [a, b].contains(code)).unwrap_or(exit::SUCCESS)
 }

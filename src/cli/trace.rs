@@ -1,18 +1,21 @@
-//! `bgm trace`: a run's first steps for another implementation to replay.
+//! `bgm trace`: writes the first steps of a run to a file that another implementation can replay
+//! (`examples/replay_trace.py`). For its format see [`crate::train::trace`].
 
 use super::args::{Global, Trace};
-use super::{Failure, device, session};
+use super::{CliError, device, session};
 use crate::cli::terminal::note;
 use crate::experiments::KeyMaker;
 use crate::schedule::context::{CHECKPOINT_EVERY, Context};
 use crate::schedule::worker::{RunError, run_with_weights};
 use crate::store::{Store, lock};
-use crate::train::{Inputs, trace::trace as make};
+use crate::train::{Inputs, trace::trace as trace_steps};
 use crate::verify::exit;
 
-pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
+/// Traces the run and overwrites `--out`. A parent run whose weights are not in the store is
+/// trained first and stored.
+pub fn trace(global: &Global, options: &Trace) -> Result<u8, CliError> {
     if options.steps == 0 {
-        return Err(Failure::Usage("--steps 0: there must be at least one".to_owned()));
+        return Err(CliError::Usage("--steps 0: there must be at least one".to_owned()));
     }
     let spec = session::find_spec(global, &options.target)?;
     let device = device::place(global)?.open(global)?;
@@ -29,8 +32,9 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
     };
     let parent = match spec.parent() {
         Some(parent) => {
-            let (key, _) = run_with_weights(parent, &context)?;
-            Some(store.read(&key)?.weights(None)?)
+            let (parent_key, _) = run_with_weights(parent, &context)?;
+            // `None`: the final weights.
+            Some(store.read(&parent_key)?.weights(None)?)
         }
         None => None,
     };
@@ -42,11 +46,11 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, Failure> {
         resume: None,
         key: key.as_str(),
     };
-    let bytes = make(&spec, &inputs, options.steps).map_err(RunError::from)?;
+    let bytes = trace_steps(&spec, &inputs, options.steps).map_err(RunError::from)?;
     std::fs::write(&options.out, bytes)
-        .map_err(|e| Failure::Environment(format!("{}: {e}", options.out.display())))?;
+        .map_err(|e| CliError::Environment(format!("{}: {e}", options.out.display())))?;
     if !global.quiet {
-        note!("{} steps of run {key} in {}", options.steps, options.out.display());
+        note!("wrote up to {} steps of run {key} to {}", options.steps, options.out.display());
     }
-    Ok(exit::AS_BLESSED)
+    Ok(exit::SUCCESS)
 }

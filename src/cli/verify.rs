@@ -2,23 +2,23 @@
 
 use super::args::{Format, Global, Verify};
 use super::session::{Bar, Session};
-use super::{Failure, report};
+use super::{CliError, report};
 use crate::cli::terminal::{self, output};
 use crate::verify::junit;
 
-pub fn verify(global: &Global, options: &Verify) -> Result<u8, Failure> {
+pub fn verify(global: &Global, options: &Verify) -> Result<u8, CliError> {
     let (bar, session) = (Bar::read(global)?, Session::read(global)?);
     let results = session.results();
     let verification = bar.judge(global, &results, options.strict);
     if let Some(path) = &options.junit {
-        let text = junit::to_xml(&verification).map_err(Failure::Environment)?;
+        let text = junit::to_xml(&verification).map_err(CliError::Environment)?;
         std::fs::write(path, text)
-            .map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
+            .map_err(|e| CliError::Environment(format!("{}: {e}", path.display())))?;
     }
     match options.format {
         Format::Json => {
             let text = serde_json::to_string_pretty(&verification)
-                .map_err(|e| Failure::Environment(format!("verification as JSON: {e}")))?;
+                .map_err(|e| CliError::Environment(format!("verification as JSON: {e}")))?;
             output!("{text}");
         }
         Format::Text => {

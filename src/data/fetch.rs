@@ -96,9 +96,9 @@ struct Part {
 }
 
 /// Why an attempt did not end with a whole file.
-enum Failure {
+enum AttemptError {
     /// Another attempt may help.
-    Again(String),
+    Retryable(String),
     /// It will not.
     Final(DataError),
 }
@@ -141,8 +141,8 @@ fn download(
                 }
                 Err(e) => return Err(e),
             },
-            Err(Failure::Final(e)) => return Err(e),
-            Err(Failure::Again(problem)) => problem,
+            Err(AttemptError::Final(e)) => return Err(e),
+            Err(AttemptError::Retryable(problem)) => problem,
         };
         let length = download.length();
         failures = if length >= furthest + PROGRESS { 1 } else { failures + 1 };
@@ -225,11 +225,11 @@ impl Download<'_> {
     }
 
     /// One request: the rest of the file, or all of it.
-    fn attempt(&self, report: &mut Report) -> Result<(), Failure> {
+    fn attempt(&self, report: &mut Report) -> Result<(), AttemptError> {
         let mut start = self.length();
         let notes = self.read_notes().filter(|_| start > 0);
         if notes.is_none() && start > 0 {
-            self.forget().map_err(Failure::Final)?;
+            self.forget().map_err(AttemptError::Final)?;
             start = 0;
         }
         if start > 0 && Some(start) == self.archive.bytes {
@@ -250,19 +250,19 @@ impl Download<'_> {
     }
 
     /// Sorts errors of the request into those that may pass and those that will not.
-    fn failed(&self, error: ureq::Error) -> Failure {
+    fn failed(&self, error: ureq::Error) -> AttemptError {
         match error {
             ureq::Error::BadUri(_)
             | ureq::Error::Http(_)
             | ureq::Error::RequireHttpsOnly(_)
             | ureq::Error::TooManyRedirects
             | ureq::Error::RedirectFailed => self.refuse(error.to_string()),
-            other => Failure::Again(other.to_string()),
+            other => AttemptError::Retryable(other.to_string()),
         }
     }
 
-    fn refuse(&self, problem: String) -> Failure {
-        Failure::Final(DataError::Download { url: self.url.clone(), problem })
+    fn refuse(&self, problem: String) -> AttemptError {
+        AttemptError::Final(DataError::Download { url: self.url.clone(), problem })
     }
 
     /// Judges status and headers. Returns the size that the whole file will have, if the
@@ -273,7 +273,7 @@ impl Download<'_> {
         headers: &HeaderMap,
         start: &mut u64,
         length: Option<u64>,
-    ) -> Result<Option<u64>, Failure> {
+    ) -> Result<Option<u64>, AttemptError> {
         let promised = match status {
             StatusCode::OK => {
                 *start = 0; // No ranges here, or the file has changed.
@@ -285,23 +285,25 @@ impl Download<'_> {
                     return Err(self.refuse(format!("answered with the range {range:?}")));
                 };
                 if first != *start {
-                    self.forget().map_err(Failure::Final)?;
-                    return Err(Failure::Again(format!("sent bytes from {first}, not {start}")));
+                    self.forget().map_err(AttemptError::Final)?;
+                    return Err(AttemptError::Retryable(format!(
+                        "sent bytes from {first}, not {start}"
+                    )));
                 }
                 total.or(length.and_then(|length| length.checked_add(first)))
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                self.forget().map_err(Failure::Final)?;
-                return Err(Failure::Again("the file has become shorter".into()));
+                self.forget().map_err(AttemptError::Final)?;
+                return Err(AttemptError::Retryable("the file has become shorter".into()));
             }
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                return Err(Failure::Again(format!("the server answered {status}")));
+                return Err(AttemptError::Retryable(format!("the server answered {status}")));
             }
             status => return Err(self.refuse(format!("the server answered {status}"))),
         };
         match (promised, self.archive.bytes) {
             (Some(found), Some(expected)) if found != expected => {
-                self.forget().map_err(Failure::Final)?;
+                self.forget().map_err(AttemptError::Final)?;
                 Err(self.refuse(format!(
                     "the server offers {found} bytes, the published archive has {expected}"
                 )))
@@ -318,10 +320,10 @@ impl Download<'_> {
         total: Option<u64>,
         headers: &HeaderMap,
         report: &mut Report,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AttemptError> {
         let disk = |e| {
             let hint = "is the disk full or the folder read-only?";
-            Failure::Final(DataError::io(&self.part, e, hint))
+            AttemptError::Final(DataError::io(&self.part, e, hint))
         };
         let mut file = OpenOptions::new();
         let mut file = file.create(true).append(true).open(&self.part).map_err(disk)?;
@@ -329,12 +331,12 @@ impl Download<'_> {
         if start == 0 {
             let notes = Part { url: self.url.clone(), validator: validator(headers) };
             let text = toml::to_string(&notes).unwrap_or_default();
-            files::write_whole(&self.notes, text.as_bytes()).map_err(Failure::Final)?;
+            files::write_whole(&self.notes, text.as_bytes()).map_err(AttemptError::Final)?;
         }
         let most = total.unwrap_or(self.archive.most_bytes);
         let mut reader = body.into_with_config().limit(u64::MAX).reader();
         let mut ticker = Ticker::new(report, Step::Download, total);
-        ticker.advance(start).map_err(Failure::Final)?;
+        ticker.advance(start).map_err(AttemptError::Final)?;
         let mut length = start;
         let mut buffer = vec![0; 1 << 16];
         loop {
@@ -342,21 +344,25 @@ impl Download<'_> {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(e) => {
-                    return Err(Failure::Again(format!("broke off after {length} bytes: {e}")));
+                    return Err(AttemptError::Retryable(format!(
+                        "broke off after {length} bytes: {e}"
+                    )));
                 }
             };
             length += count as u64;
             if length > most {
-                self.forget().map_err(Failure::Final)?;
+                self.forget().map_err(AttemptError::Final)?;
                 return Err(self.refuse(format!("the server sends more than {most} bytes")));
             }
             file.write_all(&buffer[..count]).map_err(disk)?;
-            ticker.advance(count as u64).map_err(Failure::Final)?;
+            ticker.advance(count as u64).map_err(AttemptError::Final)?;
         }
         if let Some(total) = total
             && length < total
         {
-            return Err(Failure::Again(format!("broke off after {length} of {total} bytes")));
+            return Err(AttemptError::Retryable(format!(
+                "broke off after {length} of {total} bytes"
+            )));
         }
         File::sync_all(&file).map_err(disk)
     }

@@ -7,8 +7,8 @@ use flate2::{Compression, GzBuilder, bufread::GzDecoder};
 use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
-/// No file of this format that we read is larger, decompressed: a bound on memory.
-const MOST_BYTES: u64 = 1 << 30;
+/// Maximum size of a decompressed file: bounds the memory that reading one takes.
+const MAX_IDX_BYTES: u64 = 1 << 30;
 
 /// Reads images and labels and checks that they belong together.
 ///
@@ -51,7 +51,7 @@ fn read(path: &Path, dimensions: u8) -> Result<(Vec<usize>, Vec<u8>), DataError>
 
 fn bounded(reader: impl Read) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    reader.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    reader.take(MAX_IDX_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -60,8 +60,8 @@ fn bounded(reader: impl Read) -> std::io::Result<Vec<u8>> {
 /// # Errors
 /// What is wrong with it, in words.
 pub fn parse(bytes: &[u8], dimensions: u8) -> Result<(Vec<usize>, Vec<u8>), String> {
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(format!("is larger than {MOST_BYTES} bytes"));
+    if bytes.len() as u64 > MAX_IDX_BYTES {
+        return Err(format!("is larger than {MAX_IDX_BYTES} bytes"));
     }
     let header = 4 + 4 * usize::from(dimensions);
     if bytes.len() < header {

@@ -39,8 +39,8 @@ const MAGIC: &[u8; 8] = b"BGMDATA\0";
 const VERSION: u32 = 1;
 /// Bytes before the pixels: a page, so that they start on one.
 pub const HEADER_BYTES: usize = 4096;
-const MOST_CHANNELS: usize = 16;
-const MOST_SIDE: usize = 1 << 16;
+const MAX_CHANNELS: usize = 16;
+const MAX_SIDE: usize = 1 << 16;
 
 /// What the head of a prepared split says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,9 +97,9 @@ impl Header {
         }
         let count = take(&mut rest).map_or(0, u64::from_le_bytes);
         let [channels, height, width] = [channels, height, width].map(|size| size as usize);
-        if !(1..=MOST_CHANNELS).contains(&channels)
-            || !(1..=MOST_SIDE).contains(&height)
-            || !(1..=MOST_SIDE).contains(&width)
+        if !(1..=MAX_CHANNELS).contains(&channels)
+            || !(1..=MAX_SIDE).contains(&height)
+            || !(1..=MAX_SIDE).contains(&width)
         {
             return Err(format!("has an impossible shape: {channels}x{height}x{width}"));
         }

@@ -98,16 +98,16 @@ impl RecordFormat {
         let io = |e| DataError::io(path, e, "unpack the archive again: `bgm data fetch`");
         let mut reader = HashingReader::new(BufReader::new(files::open(path).map_err(io)?));
         let mut each = each;
-        let count =
-            self.read(&mut reader, |label, pixels| each(label, pixels).map_err(Failure::Theirs));
+        let count = self
+            .read(&mut reader, |label, pixels| each(label, pixels).map_err(ReadError::Callback));
         match count {
             Ok(0) => Err(DataError::format(path, "is empty: no record at all")),
             Ok(_) => Ok(reader.finish()),
-            Err(Failure::Ours(RecordError::Io(e))) => Err(io(e)),
-            Err(Failure::Ours(RecordError::Format(problem))) => {
+            Err(ReadError::Record(RecordError::Io(e))) => Err(io(e)),
+            Err(ReadError::Record(RecordError::Format(problem))) => {
                 Err(DataError::format(path, problem))
             }
-            Err(Failure::Theirs(e)) => Err(e),
+            Err(ReadError::Callback(e)) => Err(e),
         }
     }
 }
@@ -121,14 +121,15 @@ pub enum RecordError {
     Format(String),
 }
 
-enum Failure {
-    Ours(RecordError),
-    Theirs(DataError),
+/// Whether a record was bad or the caller's function failed.
+enum ReadError {
+    Record(RecordError),
+    Callback(DataError),
 }
 
-impl From<RecordError> for Failure {
+impl From<RecordError> for ReadError {
     fn from(error: RecordError) -> Self {
-        Failure::Ours(error)
+        ReadError::Record(error)
     }
 }
 

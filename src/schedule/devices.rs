@@ -70,7 +70,7 @@ impl Drop for Place<'_> {
 mod tests {
     use super::*;
     use crate::experiments::{Plan, PlannedRun};
-    use crate::schedule::{Executor, Failure, Monitor, Outcome, execute};
+    use crate::schedule::{Executor, Monitor, Outcome, RunFailure, execute};
     use crate::spec::{Key, RunSpec};
     use std::collections::{BTreeMap, BTreeSet};
     use std::time::Duration;
@@ -141,7 +141,7 @@ mod tests {
             _: &PlannedRun,
             _: usize,
             _: &dyn Fn(u32, u32),
-        ) -> Result<(), Failure> {
+        ) -> Result<(), RunFailure> {
             let failed = self.failed_on.lock().expect("no panic").get(key).cloned();
             let place = self.devices.take(failed.as_deref());
             let name = place.device().to_owned();
@@ -159,7 +159,7 @@ mod tests {
             *self.now.lock().expect("no panic").get_mut(&name).expect("it was entered") -= 1;
             if self.broken == Some(name.as_str()) {
                 self.failed_on.lock().expect("no panic").insert(key.clone(), name);
-                return Err(Failure::Transient("broken".to_owned()));
+                return Err(RunFailure::Transient("broken".to_owned()));
             }
             self.made.lock().expect("no panic").push((key.clone(), name));
             Ok(())

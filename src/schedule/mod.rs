@@ -31,12 +31,13 @@ pub trait Executor: Sync {
         run: &PlannedRun,
         threads: usize,
         progress: &dyn Fn(u32, u32),
-    ) -> Result<(), Failure>;
+    ) -> Result<(), RunFailure>;
 }
 
-/// Why a run was not made.
+/// Outcome of a run that did not finish, as far as the scheduler needs to know: whether to try
+/// again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum RunFailure {
     /// Worth another try.
     Transient(String),
     /// Will fail again.
@@ -47,11 +48,13 @@ pub enum Failure {
     Interrupted,
 }
 
-impl Failure {
+impl RunFailure {
     fn reason(self) -> String {
         match self {
-            Failure::Transient(why) | Failure::Permanent(why) | Failure::Environment(why) => why,
-            Failure::Interrupted => "interrupted".to_owned(),
+            RunFailure::Transient(why)
+            | RunFailure::Permanent(why)
+            | RunFailure::Environment(why) => why,
+            RunFailure::Interrupted => "interrupted".to_owned(),
         }
     }
 }
@@ -155,9 +158,9 @@ fn work<'a>(
                 now.outcome.finished += 1;
                 monitor.finished(key);
             }
-            Err(Failure::Interrupted) => now.outcome.interrupted = true,
+            Err(RunFailure::Interrupted) => now.outcome.interrupted = true,
             Err(failure) => {
-                now.outcome.environment |= matches!(failure, Failure::Environment(_));
+                now.outcome.environment |= matches!(failure, RunFailure::Environment(_));
                 let why = failure.reason();
                 monitor.failed(key, &why);
                 now.outcome.failed.insert(key.clone(), why);
@@ -190,12 +193,12 @@ fn attempt(
     (key, run, threads): (&Key, &PlannedRun, usize),
     executor: &dyn Executor,
     monitor: &dyn Monitor,
-) -> Result<(), Failure> {
+) -> Result<(), RunFailure> {
     let mut tries = 0;
     loop {
         let progress = |epoch, most| monitor.progress(key, epoch, most);
         match executor.execute(key, run, threads, &progress) {
-            Err(Failure::Transient(why)) if tries < RETRIES => {
+            Err(RunFailure::Transient(why)) if tries < RETRIES => {
                 tries += 1;
                 monitor.retried(key, &why);
             }

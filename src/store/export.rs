@@ -5,7 +5,7 @@
 //! without times or owners: the same store gives the same bytes.
 
 use super::record::{RunManifest, json};
-use super::{MOST_TEXT, Store, StoreError, damaged, io_error, merge, open, paths, read};
+use super::{MAX_TEXT_BYTES, Store, StoreError, damaged, io_error, merge, open, paths, read};
 use crate::disk;
 use crate::spec::Key;
 use flate2::Compression;
@@ -120,7 +120,7 @@ impl Store {
             if !seen.insert(path.clone()) {
                 return Err(refuse("is there twice"));
             }
-            let most = left.min(MOST_TEXT);
+            let most = left.min(MAX_TEXT_BYTES);
             let mut text = Vec::new();
             let length = entry.by_ref().take(most + 1).read_to_end(&mut text).map_err(problem)?;
             if length as u64 > most {

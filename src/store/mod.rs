@@ -96,7 +96,7 @@ impl StoredRun {
         }
         let name = epoch.map_or_else(|| paths::WEIGHTS.to_owned(), paths::snapshot);
         let path = self.folder.join(&name);
-        let bytes = read_up_to(&path, MOST_WEIGHTS)?;
+        let bytes = read_up_to(&path, MAX_WEIGHTS_BYTES)?;
         if self.manifest.files.get(&name) != Some(&sha256(&bytes)) {
             return Err(damaged(&path, DIFFERS));
         }
@@ -131,10 +131,10 @@ fn damaged(path: &Path, problem: impl Into<String>) -> StoreError {
     StoreError::Damaged { path: path.to_owned(), problem: problem.into() }
 }
 
-/// No text file of a store is longer: a bound on memory.
-const MOST_TEXT: u64 = 256 << 20;
-/// No weights are: four thousand million values.
-const MOST_WEIGHTS: u64 = 16 << 30;
+/// Maximum size of a text file of a store: bounds the memory that reading one takes.
+const MAX_TEXT_BYTES: u64 = 256 << 20;
+/// Maximum size of a weights file: 16 GiB (4 billion f32).
+const MAX_WEIGHTS_BYTES: u64 = 16 << 30;
 const DIFFERS: &str = "differs from its hash in manifest.json";
 
 /// Opens a plain file. A link may lead anywhere and a pipe may never end.
@@ -156,7 +156,7 @@ fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, StoreError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    read_up_to(path, MOST_TEXT)
+    read_up_to(path, MAX_TEXT_BYTES)
 }
 
 /// SHA-256 of a file, which is not held in memory.

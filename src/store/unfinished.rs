@@ -2,7 +2,7 @@
 //! that it keeps along the way.
 
 use super::record::{self, json};
-use super::{MOST_WEIGHTS, Store, StoreError, damaged, io_error, lock, paths, read_up_to};
+use super::{MAX_WEIGHTS_BYTES, Store, StoreError, damaged, io_error, lock, paths, read_up_to};
 use crate::disk;
 use crate::spec::{Key, RunSpec};
 use std::io;
@@ -74,7 +74,7 @@ impl Store {
 }
 
 fn unsealed(path: &Path) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = read_up_to(path, MOST_WEIGHTS)?;
+    let mut bytes = read_up_to(path, MAX_WEIGHTS_BYTES)?;
     let length = record::unseal(&bytes).map(<[u8]>::len);
     bytes.truncate(length.ok_or_else(|| damaged(path, NOT_INTACT))?);
     Ok(bytes)

@@ -1,8 +1,9 @@
 //! Making a reference from results, and showing what it changes.
 
-use super::claims::{Claims, FEWEST_SEEDS};
+use super::claims::Claims;
 use super::protocol::ProtocolStamp;
 use super::reference::{BlessedVerdict, Reference, ReferenceValue};
+use super::regression::MIN_REFERENCE_SEEDS;
 use crate::backend::Platform;
 use crate::experiments::results::ExperimentResult;
 use crate::spec::TRAINING_SEMANTICS;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 pub enum BlessError {
     #[error("{0} runs are not in the store: `bgm reproduce` makes them")]
     Missing(usize),
-    #[error("{experiment} has {seeds} seeds, a reference needs at least {FEWEST_SEEDS}")]
+    #[error("{experiment} has {seeds} seeds, a reference needs at least {MIN_REFERENCE_SEEDS}")]
     TooFew { experiment: String, seeds: usize },
     #[error(
         "the reference keeps values of {experiment}, which were made {made}, and these runs were \
@@ -62,7 +63,7 @@ pub fn make(
     let mut values = Vec::new();
     for result in results {
         for cell in &result.cells {
-            if cell.seeds.len() < FEWEST_SEEDS {
+            if cell.seeds.len() < MIN_REFERENCE_SEEDS {
                 let experiment = result.experiment.id.clone();
                 return Err(BlessError::TooFew { experiment, seeds: cell.seeds.len() });
             }

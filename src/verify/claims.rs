@@ -14,7 +14,7 @@ use crate::experiments::results::ExperimentResult;
 use serde::Deserialize;
 
 /// Fewer seeds give no verdict.
-pub const FEWEST_SEEDS: usize = 3;
+pub const MIN_SEEDS: usize = 3;
 
 /// The claims file.
 #[derive(Clone, Debug, Deserialize)]

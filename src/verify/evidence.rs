@@ -1,7 +1,7 @@
 //! What a claim is judged by: the seeds of its parts' cells, and the verdict that they give at
 //! a margin.
 
-use super::claims::{Claim, FEWEST_SEEDS, Part, Scale};
+use super::claims::{Claim, MIN_SEEDS, Part, Scale};
 use super::estimate::{Estimate, PooledSpread, Term, Variance};
 use super::outcome::Verdict;
 use super::predicate::{Levels, Test};
@@ -108,7 +108,7 @@ impl Evidence {
     fn estimate(&self, without: Option<u64>) -> Option<Estimate> {
         let terms = self.terms.as_ref().ok()?;
         let estimate = Estimate::of(terms, self.variance, self.pooled, without)?;
-        (estimate.n >= FEWEST_SEEDS).then_some(estimate)
+        (estimate.n >= MIN_SEEDS).then_some(estimate)
     }
 
     /// Whether it has a say in the verdict.

@@ -1,6 +1,6 @@
 //! Verdicts: what the seeds say of a claim's parts, and of the claim.
 
-use super::claims::{Claim, FEWEST_SEEDS};
+use super::claims::{Claim, MIN_SEEDS};
 use super::estimate::Estimate;
 use super::evidence::{Evidence, Evidences};
 use super::outcome::{ClaimOutcome, ClaimPart, Forecast, Verdict};
@@ -8,7 +8,7 @@ use super::{premise, sensitivity};
 use crate::experiments::results::ExperimentResult;
 
 /// Numbers of seeds past which a forecast says nothing.
-const MOST_SEEDS: usize = 1000;
+const MAX_FORECAST_SEEDS: usize = 1000;
 
 /// The verdict on a claim; the flags tell what is lacking from evidence that does not decide.
 pub struct Evaluated {
@@ -99,7 +99,7 @@ impl Claim {
         let reason = match (&evidence.terms, interval) {
             (Err(problem), _) => problem.clone(),
             (Ok(_), None) => format!(
-                "{} seeds with all runs there; a verdict needs at least {FEWEST_SEEDS}: run with \
+                "{} seeds with all runs there; a verdict needs at least {MIN_SEEDS}: run with \
                  more --seeds",
                 evidence.n()
             ),
@@ -168,7 +168,7 @@ impl Claim {
         let bounds = all.parts[place].kind.bounds(self.scale.inward(self.margin));
         let inside = bounds[0] < estimate.effect && estimate.effect < bounds[1];
         let level = if inside { self.level } else { all.strict_level() };
-        let seeds = |power| estimate.seeds_for(power, level, bounds, MOST_SEEDS);
+        let seeds = |power| estimate.seeds_for(power, level, bounds, MAX_FORECAST_SEEDS);
         Some(Forecast { power_80: seeds(0.8), power_90: seeds(0.9) })
     }
 }

@@ -48,7 +48,7 @@ pub fn to_xml(verification: &Verification) -> Result<String, String> {
 /// The status of something that alone would lead to an exit code.
 fn status(code: u8) -> TestCaseStatus {
     match code {
-        exit::AS_BLESSED => TestCaseStatus::success(),
+        exit::SUCCESS => TestCaseStatus::success(),
         exit::DEPARTURE => TestCaseStatus::non_success(NonSuccessKind::Failure),
         _ => TestCaseStatus::non_success(NonSuccessKind::Error),
     }

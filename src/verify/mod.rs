@@ -28,8 +28,8 @@ use reference::Reference;
 
 /// Exit codes of `bgm`.
 pub mod exit {
-    /// All as blessed.
-    pub const AS_BLESSED: u8 = 0;
+    /// Success; of `bgm verify` and `bgm reproduce`: everything is as blessed.
+    pub const SUCCESS: u8 = 0;
     /// A number outside tolerance, or a verdict other than the blessed one. Of `bgm store
     /// merge` and `bgm diff`: two results for one run.
     pub const DEPARTURE: u8 = 1;

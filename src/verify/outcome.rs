@@ -61,7 +61,7 @@ impl Standing {
     /// The exit code that this alone would lead to.
     pub fn exit(self) -> u8 {
         match self {
-            Standing::AsBlessed | Standing::Unblessed | Standing::WithinChance => exit::AS_BLESSED,
+            Standing::AsBlessed | Standing::Unblessed | Standing::WithinChance => exit::SUCCESS,
             Standing::Departed | Standing::Unsupported => exit::DEPARTURE,
             Standing::Incomplete | Standing::Undecided => exit::INCOMPLETE,
         }
@@ -210,7 +210,7 @@ impl RegressionStatus {
     pub fn exit(self) -> u8 {
         match self {
             RegressionStatus::Exact | RegressionStatus::Within | RegressionStatus::TooWeak => {
-                exit::AS_BLESSED
+                exit::SUCCESS
             }
             RegressionStatus::Outside => exit::DEPARTURE,
             RegressionStatus::Missing | RegressionStatus::TooFew | RegressionStatus::Excluded => {
@@ -285,7 +285,7 @@ impl Verification {
         } else if codes.contains(&exit::INCOMPLETE) || !lacking.is_empty() {
             exit::INCOMPLETE
         } else {
-            exit::AS_BLESSED
+            exit::SUCCESS
         }
     }
 }

@@ -17,7 +17,7 @@ from pathlib import Path
 from scipy import stats
 
 ROOT = Path(__file__).resolve().parents[2]
-FEWEST_SEEDS = 3
+MIN_SEEDS = 3
 
 
 def read(path):
@@ -131,10 +131,10 @@ def estimate(cells, metric, grid, scale, variance):
         seeds = set.intersection(*(set(found) for _, found in samples))
         effects = [sum(w * found[s] for w, found in samples) for s in sorted(seeds)]
         n = len(effects)
-        if n < FEWEST_SEEDS:
+        if n < MIN_SEEDS:
             return None
         return stats.tmean(effects), stats.sem(effects), n - 1, n
-    if n < FEWEST_SEEDS:
+    if n < MIN_SEEDS:
         return None
     effect = sum(w * stats.tmean(list(found.values())) for w, found in samples)
     if variance == "pooled":

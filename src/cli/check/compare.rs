@@ -25,7 +25,7 @@ pub fn target(
     here: &Platform,
 ) -> Outcome {
     let mut lines = Vec::new();
-    let mut code = exit::AS_BLESSED;
+    let mut code = exit::SUCCESS;
     for key in before(again, &target.key) {
         match (session.evidence().read(&key), again.store.read(&key)) {
             (Ok(theirs), Ok(ours)) => {
@@ -60,7 +60,7 @@ pub fn target(
     }
     let evaluations = stored.metrics.evaluations.len();
     let verdict = match code {
-        exit::AS_BLESSED => {
+        exit::SUCCESS => {
             format!(
                 "equal, bit for bit (weights, {evaluations} evaluations, {measured} measurements)"
             )
@@ -104,7 +104,7 @@ fn measurements(
     (stored, ours): (&StoredRun, &StoredRun),
     lines: &mut Vec<String>,
 ) -> (usize, u8) {
-    let (mut compared, mut code) = (0, exit::AS_BLESSED);
+    let (mut compared, mut code) = (0, exit::SUCCESS);
     for measure in &target.run.measures {
         let (id, name) = (measure.id(), name(session, measure));
         let theirs = session.evidence().measured(&target.key, &id, &stored.result_hash);

@@ -7,7 +7,7 @@ mod select;
 use super::args::{Check, Global};
 use super::reproduce::{execute, todo, watch_signals};
 use super::session::Session;
-use super::{Failure, device, store::worse};
+use super::{CliError, device, store::worse};
 use crate::backend::Platform;
 use crate::cli::terminal::{note, output};
 use crate::experiments::{KeyMaker, Plan, PlannedRun, cost};
@@ -18,11 +18,11 @@ use select::Target;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub fn check(global: &Global, options: &Check) -> Result<u8, Failure> {
+pub fn check(global: &Global, options: &Check) -> Result<u8, CliError> {
     watch_signals()?;
     let (session, targets) = select::targets(global, options)?;
     let here = device::first(global)?.platform();
-    let (mut code, mut comparable) = (exit::AS_BLESSED, Vec::new());
+    let (mut code, mut comparable) = (exit::SUCCESS, Vec::new());
     for target in targets {
         match stored(&session, &target, &here) {
             Ok(run) => comparable.push((target, run)),
@@ -39,7 +39,7 @@ pub fn check(global: &Global, options: &Check) -> Result<u8, Failure> {
     let scratch = Scratch::open(options)?;
     if scratch.is(&session.store) {
         let problem = "is the store itself: a run compared with itself is always equal";
-        return Err(Failure::Usage(format!("--scratch {} {problem}", scratch.path.display())));
+        return Err(CliError::Usage(format!("--scratch {} {problem}", scratch.path.display())));
     }
     let again = Session {
         catalog: session.catalog.clone(),
@@ -54,7 +54,7 @@ pub fn check(global: &Global, options: &Check) -> Result<u8, Failure> {
     for (target, run) in &comparable {
         let outcome = compare::target(&session, &again, target, run, &here);
         code = worse(code, outcome.code);
-        equal += usize::from(outcome.code == exit::AS_BLESSED);
+        equal += usize::from(outcome.code == exit::SUCCESS);
         output!("{}", outcome.text);
     }
     output!("{equal} of {of} trained again are equal, bit for bit");
@@ -93,7 +93,10 @@ fn stored(session: &Session, target: &Target, here: &Platform) -> Result<StoredR
 }
 
 /// The targets with the runs before them; what the record has no measurement of is not measured.
-fn plan<'a>(session: &Session, targets: impl Iterator<Item = &'a Target>) -> Result<Plan, Failure> {
+fn plan<'a>(
+    session: &Session,
+    targets: impl Iterator<Item = &'a Target>,
+) -> Result<Plan, CliError> {
     let mut keys = KeyMaker::new(&session.catalog);
     let (mut runs, mut order) = (BTreeMap::new(), Vec::new());
     for target in targets {
@@ -132,11 +135,11 @@ fn train(
     options: &Check,
     scratch: &Scratch,
     again: &Session,
-) -> Result<bool, Failure> {
+) -> Result<bool, CliError> {
     let global = Global { store: scratch.path.clone(), ..global.clone() };
     for key in &again.plan.order {
         if again.store.read(key).is_ok_and(|run| !run.has_weights()) {
-            return Err(Failure::Usage(format!(
+            return Err(CliError::Usage(format!(
                 "--scratch {}: run {} is there as a record, which was not trained there; give an \
                  empty folder",
                 scratch.path.display(),
@@ -162,7 +165,7 @@ fn train(
         return Ok(false);
     }
     if let Some((key, why)) = outcome.failed.iter().next() {
-        return Err(Failure::Environment(format!("run {key} could not be made again: {why}")));
+        return Err(CliError::Environment(format!("run {key} could not be made again: {why}")));
     }
     Ok(true)
 }
@@ -175,14 +178,14 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn open(options: &Check) -> Result<Scratch, Failure> {
+    fn open(options: &Check) -> Result<Scratch, CliError> {
         if let Some(path) = &options.scratch {
             return Ok(Scratch { path: path.clone(), temporary: None });
         }
         let folder = tempfile::Builder::new().prefix("bgm-check-").tempdir();
         let folder = folder.map_err(|e| {
             let place = std::env::temp_dir();
-            Failure::Environment(format!("{}: {e}; --scratch names a folder", place.display()))
+            CliError::Environment(format!("{}: {e}; --scratch names a folder", place.display()))
         })?;
         Ok(Scratch { path: folder.path().to_owned(), temporary: Some(folder) })
     }

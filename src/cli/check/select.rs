@@ -2,7 +2,7 @@
 
 use super::super::args::{Check, Global};
 use super::super::session::{self, Session};
-use super::super::{Failure, device, records};
+use super::super::{CliError, device, records};
 use crate::cli::terminal::{note, output};
 use crate::experiments::{Cell, Experiment, PlannedRun, Profile};
 use crate::rng::{Purpose, Stream};
@@ -29,12 +29,12 @@ impl Target {
 }
 
 /// The runs that the options choose, and a session with what they are compared with.
-pub fn targets(global: &Global, options: &Check) -> Result<(Session, Vec<Target>), Failure> {
+pub fn targets(global: &Global, options: &Check) -> Result<(Session, Vec<Target>), CliError> {
     let names = Profile::experiment_names(&global.tables);
     let (experiments, keys): (Vec<&String>, Vec<&String>) =
         options.targets.iter().partition(|target| names.contains(target));
     if let Some(target) = keys.iter().find(|target| !session::is_key(target)) {
-        return Err(Failure::Usage(format!(
+        return Err(CliError::Usage(format!(
             "'{target}' is neither a run key (6 to 64 hexadecimal digits) nor an experiment; there \
              are: {}",
             names.join(", ")
@@ -42,7 +42,7 @@ pub fn targets(global: &Global, options: &Check) -> Result<(Session, Vec<Target>
     }
     if experiments.is_empty() && (!options.cell.is_empty() || options.seed.is_some()) {
         let problem = "--cell and --seed choose among the runs of an experiment: name one";
-        return Err(Failure::Usage(problem.to_owned()));
+        return Err(CliError::Usage(problem.to_owned()));
     }
     let mut global = global.clone();
     if !experiments.is_empty() {
@@ -86,7 +86,7 @@ fn of_cell(session: &Session, experiment: &Experiment, cell: &Cell) -> Vec<Targe
 }
 
 /// The runs of the experiments of the plan that `--cell` and `--seed` choose.
-fn cells(session: &Session, options: &Check) -> Result<Vec<Target>, Failure> {
+fn cells(session: &Session, options: &Check) -> Result<Vec<Target>, CliError> {
     let mut targets = Vec::new();
     for (experiment, cells) in &session.plan.experiments {
         let wanted = wanted(experiment, &options.cell)?;
@@ -103,7 +103,7 @@ fn cells(session: &Session, options: &Check) -> Result<Vec<Target>, Failure> {
     if targets.is_empty() {
         let problem = "no run of the profile is in that cell and has that seed; `bgm plan` lists \
                        them, --seeds plans more";
-        return Err(Failure::Usage(problem.to_owned()));
+        return Err(CliError::Usage(problem.to_owned()));
     }
     Ok(targets)
 }
@@ -112,9 +112,9 @@ fn cells(session: &Session, options: &Check) -> Result<Vec<Target>, Failure> {
 fn wanted<'a>(
     experiment: &Experiment,
     cell: &'a [String],
-) -> Result<Vec<(&'a str, &'a str)>, Failure> {
+) -> Result<Vec<(&'a str, &'a str)>, CliError> {
     let pair = |text: &'a String| {
-        let problem = |problem: String| Failure::Usage(format!("--cell {text}: {problem}"));
+        let problem = |problem: String| CliError::Usage(format!("--cell {text}: {problem}"));
         let (name, level) = text
             .split_once('=')
             .ok_or_else(|| problem("write AXIS=LEVEL, such as init=random".to_owned()))?;
@@ -138,13 +138,13 @@ fn sample(
     session: &Session,
     options: &Check,
     count: u64,
-) -> Result<Vec<Target>, Failure> {
+) -> Result<Vec<Target>, CliError> {
     let all = session.plan.experiments.iter().flat_map(|(experiment, cells)| {
         cells.iter().flat_map(|cell| of_cell(session, experiment, cell))
     });
     let mut pool: Vec<Target> = all.filter(|t| session.evidence().holds(&t.key)).collect();
     if pool.is_empty() {
-        return Err(Failure::Incomplete(format!(
+        return Err(CliError::Incomplete(format!(
             "nothing to compare with: no run of the profile '{}' is in {}, and {} has none either; \
              --records names others",
             global.profile,
@@ -172,7 +172,7 @@ fn keyed(
     options: &Check,
     session: &mut Session,
     digits: &str,
-) -> Result<Target, Failure> {
+) -> Result<Target, CliError> {
     let planned = session.plan.runs.iter().find(|(key, _)| key.as_str().starts_with(digits));
     let planned = match planned {
         Some((key, run)) => Some((key.clone(), run.clone())),
@@ -191,7 +191,7 @@ fn keyed(
             Ok(Target::new(&name, &key, &run))
         }
         (None, Some(key)) => unplanned(global, session, &key),
-        (None, None) => Err(Failure::Usage(format!(
+        (None, None) => Err(CliError::Usage(format!(
             "no profile plans a run {digits}, and neither {} nor the records have one; `bgm plan` \
              lists keys",
             global.store.display()
@@ -200,12 +200,12 @@ fn keyed(
 }
 
 /// A stored run that no profile plans with the numerics of here.
-fn unplanned(global: &Global, session: &Session, key: &Key) -> Result<Target, Failure> {
+fn unplanned(global: &Global, session: &Session, key: &Key) -> Result<Target, CliError> {
     let evidence = session.evidence();
     let (spec, origin): (_, &Path) = (evidence.read(key)?.spec, evidence.origin(key));
     let here = device::numerics(global)?;
     if spec.numerics != here {
-        return Err(Failure::Incomplete(format!(
+        return Err(CliError::Incomplete(format!(
             "nothing to compare with: run {} of {} was made by '{}', and here '{here}' computes, \
              which gives other last bits; `bgm verify` compares within tolerances",
             key.short(),

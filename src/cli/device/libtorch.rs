@@ -1,7 +1,7 @@
 //! Devices of libtorch.
 
 use crate::backend::Device;
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::cli::program::program;
 use crate::cli::terminal::note;
 use crate::torch::{self, TorchDevice, TorchError};
@@ -10,9 +10,9 @@ use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-impl From<TorchError> for Failure {
+impl From<TorchError> for CliError {
     fn from(problem: TorchError) -> Self {
-        Failure::Environment(problem.to_string())
+        CliError::Environment(problem.to_string())
     }
 }
 
@@ -34,24 +34,24 @@ const SETTINGS: [&str; 7] = [
 ///
 /// # Errors
 /// If the program cannot be started again.
-pub fn clear_settings() -> Result<(), Failure> {
+pub fn clear_settings() -> Result<(), CliError> {
     if SETTINGS.iter().all(|name| std::env::var_os(name).is_none()) {
         return Ok(());
     }
     let mut arguments = std::env::args_os();
     let mut program = program()
         .map(Command::new)
-        .map_err(|e| Failure::Environment(format!("this program: {e}")))?;
+        .map_err(|e| CliError::Environment(format!("this program: {e}")))?;
     program.arg0(arguments.next().unwrap_or_default()).args(arguments);
     for name in SETTINGS {
         program.env_remove(name);
     }
     // Comes back only if it fails.
-    Err(Failure::Environment(format!("this program, without {}: {}", SETTINGS[0], program.exec())))
+    Err(CliError::Environment(format!("this program, without {}: {}", SETTINGS[0], program.exec())))
 }
 
 /// Names of the devices that `device` stands for.
-pub fn names(device: &str) -> Result<Vec<String>, Failure> {
+pub fn names(device: &str) -> Result<Vec<String>, CliError> {
     torch::initialize()?;
     let name = |device| match device {
         tch::Device::Cuda(index) => format!("cuda:{index}"),
@@ -86,7 +86,7 @@ pub fn graphs_refused() -> bool {
 }
 
 /// One device, on which steps are recorded as CUDA graphs if told to and possible.
-pub fn open(name: &str, graphs: bool) -> Result<Box<dyn Device>, Failure> {
+pub fn open(name: &str, graphs: bool) -> Result<Box<dyn Device>, CliError> {
     torch::initialize()?;
     let warn = |problem: &str| {
         // Once for a process, whatever number of networks it opens.

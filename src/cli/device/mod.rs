@@ -6,7 +6,7 @@ mod libtorch;
 #[cfg(feature = "torch")]
 mod libtorch;
 
-use super::Failure;
+use super::CliError;
 use super::args::{EngineName, Global};
 use crate::backend::Device;
 use crate::cli::terminal::note;
@@ -44,7 +44,7 @@ impl Place {
     ///
     /// # Errors
     /// If it is absent, or `BGM_SIMD` asks for instructions that it has not.
-    pub fn open(&self, global: &Global) -> Result<Box<dyn Device>, Failure> {
+    pub fn open(&self, global: &Global) -> Result<Box<dyn Device>, CliError> {
         self.open_with(global, !global.no_cuda_graphs)
     }
 
@@ -52,13 +52,13 @@ impl Place {
     ///
     /// # Errors
     /// As [`Place::open`].
-    pub fn open_with(&self, global: &Global, graphs: bool) -> Result<Box<dyn Device>, Failure> {
+    pub fn open_with(&self, global: &Global, graphs: bool) -> Result<Box<dyn Device>, CliError> {
         match self.engine {
             EngineName::Portable => {
                 let threads = global.threads.unwrap_or(1);
                 if threads == 0 {
                     let problem = "--threads 0: there must be at least one".to_owned();
-                    return Err(Failure::Usage(problem));
+                    return Err(CliError::Usage(problem));
                 }
                 Ok(Box::new(EngineDevice(Options { simd: simd()?, threads })))
             }
@@ -68,7 +68,7 @@ impl Place {
 }
 
 /// The instructions that `BGM_SIMD` names, or the fastest that the processor has.
-fn simd() -> Result<Simd, Failure> {
+fn simd() -> Result<Simd, CliError> {
     static SAID: Once = Once::new();
     match std::env::var("BGM_SIMD") {
         Err(_) => {
@@ -84,7 +84,7 @@ fn simd() -> Result<Simd, Failure> {
             Ok(simd)
         }
         Ok(name) => {
-            Simd::named(&name).map_err(|problem| Failure::Usage(format!("BGM_SIMD: {problem}")))
+            Simd::named(&name).map_err(|problem| CliError::Usage(format!("BGM_SIMD: {problem}")))
         }
     }
 }
@@ -93,7 +93,7 @@ fn simd() -> Result<Simd, Failure> {
 ///
 /// # Errors
 /// If one is unknown, absent, or does not go with the engine.
-pub fn places(global: &Global) -> Result<Vec<Place>, Failure> {
+pub fn places(global: &Global) -> Result<Vec<Place>, CliError> {
     let engine = match (global.engine, global.device.as_str()) {
         (Some(engine), _) => engine,
         (None, "cpu") => EngineName::Portable,
@@ -103,14 +103,14 @@ pub fn places(global: &Global) -> Result<Vec<Place>, Failure> {
     let names = match (engine, global.device.as_str()) {
         (EngineName::Portable, "auto" | "cpu") => vec!["cpu".to_owned()],
         (EngineName::Portable, device) => {
-            return Err(Failure::Usage(format!(
+            return Err(CliError::Usage(format!(
                 "--engine portable computes on CPUs, not on '{device}': leave one of the two \
                  options out"
             )));
         }
         (EngineName::Libtorch, "auto") if wants_gpu(global) => {
             libtorch::names("cuda:0").map_err(|problem| {
-                Failure::Environment(format!(
+                CliError::Environment(format!(
                     "the profile '{}' is made for a GPU: {problem}; --device cpu runs it on this \
                      processor all the same",
                     global.profile
@@ -131,26 +131,26 @@ fn wants_gpu(global: &Global) -> bool {
 ///
 /// # Errors
 /// As [`places`], or if there are several.
-pub fn place(global: &Global) -> Result<Place, Failure> {
+pub fn place(global: &Global) -> Result<Place, CliError> {
     if global.device == ALL_GPUS {
-        return Err(Failure::Usage(
+        return Err(CliError::Usage(
             "--device cuda:all spreads runs over all GPUs, and this is about one: use cuda:0, or \
              `bgm reproduce`"
                 .to_owned(),
         ));
     }
     let places = places(global)?;
-    places.into_iter().next().ok_or_else(|| Failure::Environment("there is no device".to_owned()))
+    places.into_iter().next().ok_or_else(|| CliError::Environment("there is no device".to_owned()))
 }
 
 /// The device that runs are compared with: the first of several.
 ///
 /// # Errors
 /// As [`places`].
-pub fn first(global: &Global) -> Result<Box<dyn Device>, Failure> {
+pub fn first(global: &Global) -> Result<Box<dyn Device>, CliError> {
     match places(global)?.first() {
         Some(place) => place.open(global),
-        None => Err(Failure::Environment("there is no device".to_owned())),
+        None => Err(CliError::Environment("there is no device".to_owned())),
     }
 }
 
@@ -158,7 +158,7 @@ pub fn first(global: &Global) -> Result<Box<dyn Device>, Failure> {
 ///
 /// # Errors
 /// As [`places`], unless `--numerics` says them.
-pub fn numerics(global: &Global) -> Result<Numerics, Failure> {
+pub fn numerics(global: &Global) -> Result<Numerics, CliError> {
     match &global.numerics {
         Some(numerics) => Ok(numerics.clone()),
         None => Ok(first(global)?.platform().numerics),
@@ -169,6 +169,6 @@ pub fn numerics(global: &Global) -> Result<Numerics, Failure> {
 ///
 /// # Errors
 /// If one cannot be opened.
-pub fn models(global: &Global, places: &[Place]) -> Result<BTreeSet<String>, Failure> {
+pub fn models(global: &Global, places: &[Place]) -> Result<BTreeSet<String>, CliError> {
     places.iter().map(|place| Ok(place.open(global)?.platform().device)).collect()
 }

@@ -1,7 +1,7 @@
 //! A commit's own results: its program, built from its own files, and what that makes of the
 //! profile. Everything lies in `target/commits/<hash>/` and is made once.
 
-use crate::cli::Failure;
+use crate::cli::CliError;
 use crate::cli::args::Global;
 use crate::cli::session::git;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,9 @@ pub fn resolve(name: &str) -> Option<String> {
 ///
 /// # Errors
 /// If the commit cannot be built, or its program fails.
-pub fn reproduce(global: &Global, commit: &str) -> Result<PathBuf, Failure> {
+pub fn reproduce(global: &Global, commit: &str) -> Result<PathBuf, CliError> {
     let top = git(&["rev-parse", "--show-toplevel"])
-        .ok_or_else(|| Failure::Environment("no git repository here".to_owned()))?;
+        .ok_or_else(|| CliError::Environment("no git repository here".to_owned()))?;
     let top = PathBuf::from(top);
     let folder = top.join("target/commits").join(commit);
     let (tree, program) = (folder.join("tree"), folder.join("bgm"));
@@ -39,7 +39,8 @@ pub fn reproduce(global: &Global, commit: &str) -> Result<PathBuf, Failure> {
         build(&top, &tree, &program)?;
     }
     let data = std::path::absolute(&global.data);
-    let data = data.map_err(|e| Failure::Environment(format!("{}: {e}", global.data.display())))?;
+    let data =
+        data.map_err(|e| CliError::Environment(format!("{}: {e}", global.data.display())))?;
     let mut reproduce = Command::new(&program);
     reproduce.current_dir(&tree).arg("--profile").arg(&global.profile).arg("--data").arg(data);
     reproduce.arg("--store").arg(made.join("runs")).args(["--device", &global.device]);
@@ -56,7 +57,7 @@ pub fn reproduce(global: &Global, commit: &str) -> Result<PathBuf, Failure> {
 
 /// Builds the program of `tree` and keeps it as `program`. The dependencies are those of this
 /// working tree's own builds, compiled once; its binary is put back.
-fn build(top: &Path, tree: &Path, program: &Path) -> Result<(), Failure> {
+fn build(top: &Path, tree: &Path, program: &Path) -> Result<(), CliError> {
     let target = top.join("target");
     let (built, aside) = (target.join("release/bgm"), target.join("commits/own-bgm"));
     let has_own = std::fs::rename(&built, &aside).is_ok();
@@ -70,24 +71,24 @@ fn build(top: &Path, tree: &Path, program: &Path) -> Result<(), Failure> {
     if has_own {
         moved = moved.and(std::fs::rename(&aside, &built));
     }
-    moved.map_err(|e| Failure::Environment(format!("{}: {e}", program.display())))?;
+    moved.map_err(|e| CliError::Environment(format!("{}: {e}", program.display())))?;
     outcome
 }
 
-fn create(folder: &Path) -> Result<(), Failure> {
-    let failed = |e| Failure::Environment(format!("{}: {e}", folder.display()));
+fn create(folder: &Path) -> Result<(), CliError> {
+    let failed = |e| CliError::Environment(format!("{}: {e}", folder.display()));
     std::fs::create_dir_all(folder).map_err(failed)
 }
 
 /// Runs a command whose exit code must be one of `good`.
-fn run(command: &mut Command, good: &[i32]) -> Result<(), Failure> {
+fn run(command: &mut Command, good: &[i32]) -> Result<(), CliError> {
     let name = command.get_program().display().to_string();
     let status = command
         .stdout(std::io::stderr())
         .status()
-        .map_err(|e| Failure::Environment(format!("{name}: {e}")))?;
+        .map_err(|e| CliError::Environment(format!("{name}: {e}")))?;
     match status.code() {
         Some(code) if good.contains(&code) => Ok(()),
-        _ => Err(Failure::Environment(format!("{name}: {status}"))),
+        _ => Err(CliError::Environment(format!("{name}: {status}"))),
     }
 }

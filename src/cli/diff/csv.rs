@@ -2,12 +2,12 @@
 //! compared by name, so that it does not matter whether they agree on keys.
 
 use super::Numbers;
-use crate::cli::Failure;
+use crate::cli::CliError;
 use std::path::Path;
 
 /// The values of all tables in a folder, by experiment, cell and metric.
-pub fn numbers(folder: &Path) -> Result<Numbers, Failure> {
-    let failed = |e: std::io::Error| Failure::Environment(format!("{}: {e}", folder.display()));
+pub fn numbers(folder: &Path) -> Result<Numbers, CliError> {
+    let failed = |e: std::io::Error| CliError::Environment(format!("{}: {e}", folder.display()));
     let mut numbers = Numbers::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();

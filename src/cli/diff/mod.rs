@@ -3,14 +3,14 @@
 mod commits;
 mod csv;
 
-use super::Failure;
+use super::CliError;
 use super::args::{Diff, Global};
 use super::session::Session;
 use crate::cli::terminal::output;
 use crate::experiments::results::ExperimentResult;
 use crate::spec::Key;
 use crate::store::Store;
-use crate::verify::claims::FEWEST_SEEDS;
+use crate::verify::claims::MIN_SEEDS;
 use crate::verify::exit;
 use crate::verify::stats;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,13 +31,13 @@ struct Side {
 
 /// Exit code 0 if both hold the same results, 1 if a run or a number differs, 3 if one lacks
 /// runs of the other, or holds runs that nothing can rest on.
-pub fn diff(global: &Global, options: &Diff) -> Result<u8, Failure> {
+pub fn diff(global: &Global, options: &Diff) -> Result<u8, CliError> {
     // Both names are looked at before anything is built.
     let (a, b) = (place(&options.a)?, place(&options.b)?);
     let (a, b) = (side(global, &options.a, a)?, side(global, &options.b, b)?);
     let (stores, keys) =
         ([Store::existing(&a.store)?, Store::existing(&b.store)?], |store: &Store| {
-            Ok::<BTreeSet<Key>, Failure>(store.keys()?.into_iter().collect())
+            Ok::<BTreeSet<Key>, CliError>(store.keys()?.into_iter().collect())
         });
     let (in_a, in_b) = (keys(&stores[0])?, keys(&stores[1])?);
     let (mut same, mut different) = (0, 0);
@@ -76,21 +76,21 @@ pub fn diff(global: &Global, options: &Diff) -> Result<u8, Failure> {
     Ok(match (different + shifted, only_a + only_b + unfit) {
         (1.., _) => exit::DEPARTURE,
         (0, 1..) => exit::INCOMPLETE,
-        (0, 0) => exit::AS_BLESSED,
+        (0, 0) => exit::SUCCESS,
     })
 }
 
 /// A commit's hash, or `None` for the folder of a store.
-fn place(name: &str) -> Result<Option<String>, Failure> {
+fn place(name: &str) -> Result<Option<String>, CliError> {
     if Path::new(name).is_dir() {
         return Ok(None);
     }
     let commit = commits::resolve(name);
-    let problem = || Failure::Usage(format!("{name}: no such store, and no commit of that name"));
+    let problem = || CliError::Usage(format!("{name}: no such store, and no commit of that name"));
     commit.map(Some).ok_or_else(problem)
 }
 
-fn side(global: &Global, name: &str, commit: Option<String>) -> Result<Side, Failure> {
+fn side(global: &Global, name: &str, commit: Option<String>) -> Result<Side, CliError> {
     let Some(commit) = commit else {
         return Ok(Side { name: name.to_owned(), store: PathBuf::from(name), tables: None });
     };
@@ -103,7 +103,7 @@ fn side(global: &Global, name: &str, commit: Option<String>) -> Result<Side, Fai
 }
 
 /// The numbers of the profile's cells in a store.
-fn stored(global: &Global, path: &Path) -> Result<Numbers, Failure> {
+fn stored(global: &Global, path: &Path) -> Result<Numbers, CliError> {
     let session = Session::plan(global)?;
     let store = Store::existing(path)?;
     let results: Vec<ExperimentResult> = Session { store, ..session }.results();
@@ -146,7 +146,7 @@ fn shifts(left: &Numbers, right: &Numbers) -> Shifts {
         output!("{name}: not compared, a run diverged, was not fitted or gave no number");
     }
     let rows: Vec<(&String, Vec<f64>)> =
-        rows.into_iter().filter(|(_, d)| d.len() >= FEWEST_SEEDS).collect();
+        rows.into_iter().filter(|(_, d)| d.len() >= MIN_SEEDS).collect();
     // As in verification, the probability is shared among all comparisons.
     let level = 1.0 - FALSE_ALARM_RATE / rows.len().max(1) as f64;
     let mut shifted = 0;

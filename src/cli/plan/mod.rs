@@ -3,7 +3,7 @@
 mod simulate;
 mod snakemake;
 
-use super::Failure;
+use super::CliError;
 use super::args::{Global, Plan, PlanFormat};
 use super::session::Session;
 use crate::cli::terminal::{note, output};
@@ -71,9 +71,9 @@ impl Compute {
     }
 }
 
-pub fn plan(global: &Global, options: &Plan) -> Result<u8, Failure> {
+pub fn plan(global: &Global, options: &Plan) -> Result<u8, CliError> {
     if !(options.device_flops.is_finite() && options.device_flops > 0.0) {
-        return Err(Failure::Usage("--device-flops must be a positive number".to_owned()));
+        return Err(CliError::Usage("--device-flops must be a positive number".to_owned()));
     }
     let session = Session::plan(global)?;
     let lookups = session.look_up_all();
@@ -120,7 +120,7 @@ pub fn plan(global: &Global, options: &Plan) -> Result<u8, Failure> {
     match options.format {
         PlanFormat::Json => {
             let text = serde_json::to_string_pretty(&plan)
-                .map_err(|e| Failure::Environment(format!("plan as JSON: {e}")))?;
+                .map_err(|e| CliError::Environment(format!("plan as JSON: {e}")))?;
             output!("{text}");
         }
         PlanFormat::Text => print_text(&session, &plan),
@@ -131,7 +131,7 @@ pub fn plan(global: &Global, options: &Plan) -> Result<u8, Failure> {
             }
         }
     }
-    Ok(exit::AS_BLESSED)
+    Ok(exit::SUCCESS)
 }
 
 fn print_text(session: &Session, plan: &PlanJson<'_>) {

@@ -1,6 +1,6 @@
 //! `bgm plan --simulate`: clusters of 1 to 512 workers.
 
-use super::super::Failure;
+use super::super::CliError;
 use super::super::args::{Global, Plan as Options};
 use crate::cli::terminal::output;
 use crate::experiments::graph::{Graph, Kind, Speed};
@@ -90,7 +90,7 @@ impl Simulation {
     }
 
     /// Writes simulation.svg and simulation.png, if there is a folder for them.
-    pub fn draw(&self, global: &Global, options: &Options) -> Result<(), Failure> {
+    pub fn draw(&self, global: &Global, options: &Options) -> Result<(), CliError> {
         let Some(out) = &options.out else { return Ok(()) };
         let points: Vec<Simulated> = self
             .clusters
@@ -108,7 +108,7 @@ impl Simulation {
             self.jobs, self.basis
         );
         let failed = |e: &dyn std::fmt::Display| {
-            Failure::Environment(format!("{}: {e}; see --out", out.display()))
+            CliError::Environment(format!("{}: {e}; see --out", out.display()))
         };
         let svg = figures::scaling(&points, &title, &how).map_err(|e| failed(&e))?;
         let png = figures::rasterize(&svg).map_err(|e| failed(&e))?;

@@ -3,7 +3,7 @@
 use super::super::args::{Global, Plan as Options};
 use super::super::child;
 use super::super::session::Session;
-use super::super::{Failure, device};
+use super::super::{CliError, device};
 use crate::experiments::graph::{Graph, Job, Kind, Speed};
 use crate::schedule::worker::unmeasured;
 use crate::spec::Key;
@@ -73,9 +73,9 @@ impl fmt::Display for Written {
     }
 }
 
-fn io_failure(path: &Path) -> impl FnOnce(Error) -> Failure {
+fn io_failure(path: &Path) -> impl FnOnce(Error) -> CliError {
     let path = path.display().to_string();
-    move |e| Failure::Environment(format!("{path}: {e}; choose another folder with --out"))
+    move |e| CliError::Environment(format!("{path}: {e}; choose another folder with --out"))
 }
 
 /// Writes the Snakefile, its profiles and its jobs.
@@ -86,9 +86,9 @@ pub fn write(
     graph: &Graph,
     speed: Speed,
     lookups: &BTreeMap<Key, Lookup>,
-) -> Result<Written, Failure> {
+) -> Result<Written, CliError> {
     let Some(out) = &options.out else {
-        return Err(Failure::Usage("--format snakemake needs a folder: --out DIR".to_owned()));
+        return Err(CliError::Usage("--format snakemake needs a folder: --out DIR".to_owned()));
     };
     let on_gpu = matches!(speed, Speed::Device(_));
     let names: Vec<String> = graph.jobs.iter().map(|j| name(j, speed, options)).collect();
@@ -98,7 +98,7 @@ pub fn write(
         minutes: minutes(speed.seconds(job.most_work())),
         seconds: (speed.seconds(job.work()) * 10.0).round() / 10.0,
     };
-    let json = |e: serde_json::Error| Failure::Environment(format!("plan as JSON: {e}"));
+    let json = |e: serde_json::Error| CliError::Environment(format!("plan as JSON: {e}"));
     let mut jobs = BTreeMap::new();
     for (job, name) in graph.jobs.iter().zip(&names) {
         jobs.insert(name.as_str(), entry(job));
@@ -153,13 +153,13 @@ fn further_jobs(jobs: &BTreeMap<&str, JobJson<'_>>, limit: u32) -> u64 {
 }
 
 /// A folder's whole path as text: jobs do not begin where this program did.
-fn whole(path: &Path) -> Result<String, Failure> {
+fn whole(path: &Path) -> Result<String, CliError> {
     let whole = std::path::absolute(path).map_err(io_failure(path))?;
     let text = whole.to_str().map(str::to_owned);
-    text.ok_or_else(|| Failure::Usage(format!("{}: no name in UTF-8", path.display())))
+    text.ok_or_else(|| CliError::Usage(format!("{}: no name in UTF-8", path.display())))
 }
 
-fn store_options(global: &Global, on_gpu: bool) -> Result<Vec<String>, Failure> {
+fn store_options(global: &Global, on_gpu: bool) -> Result<Vec<String>, CliError> {
     // A job sees the one GPU that it was given. Without one it must not look for any.
     let device_name = if on_gpu { "cuda:0" } else { "cpu" };
     let numerics = device::numerics(global)?;
@@ -170,7 +170,7 @@ fn store_options(global: &Global, on_gpu: bool) -> Result<Vec<String>, Failure> 
     Ok(options.into_iter().chain(graphs).map(str::to_owned).collect())
 }
 
-fn profile_options(global: &Global, store_options: &[String]) -> Result<Vec<String>, Failure> {
+fn profile_options(global: &Global, store_options: &[String]) -> Result<Vec<String>, CliError> {
     let mut options = store_options.to_vec();
     let mut add = |name: &str, value: String| options.extend([name.to_owned(), value]);
     add("--tables", whole(&global.tables)?);
@@ -186,7 +186,7 @@ fn profile_options(global: &Global, store_options: &[String]) -> Result<Vec<Stri
 }
 
 /// Writes a file, unless it is there with that content: what reads it may be at work.
-fn put(path: &Path, content: &[u8]) -> Result<(), Failure> {
+fn put(path: &Path, content: &[u8]) -> Result<(), CliError> {
     if std::fs::read(path).is_ok_and(|there| there == content) {
         return Ok(());
     }
@@ -215,7 +215,7 @@ fn mark_done(
     graph: &Graph,
     names: &[String],
     lookups: &BTreeMap<Key, Lookup>,
-) -> Result<usize, Failure> {
+) -> Result<usize, CliError> {
     let mut done = BTreeSet::new();
     for (job, name) in graph.jobs.iter().zip(names) {
         let found;

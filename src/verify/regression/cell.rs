@@ -37,10 +37,10 @@ pub struct Moderated {
 }
 
 /// Fewer pairs are compared as two groups.
-const FEWEST_PAIRS: usize = 3;
+const MIN_PAIRS: usize = 3;
 /// Pairs are never taken to agree more closely than if their values correlated by this much:
 /// other numerics may move every seed a little the same way, which is no departure.
-const MOST_CORRELATION: f64 = 0.96;
+const MAX_CORRELATION: f64 = 0.96;
 
 impl Comparison {
     pub fn new(
@@ -52,13 +52,13 @@ impl Comparison {
         let by_seed: BTreeMap<u64, f64> = blessed.iter().copied().collect();
         let pair = |(seed, value): &(u64, f64)| Some(value - by_seed.get(seed)?);
         let differences: Vec<f64> = new.iter().filter_map(pair).collect();
-        let is_paired = differences.len() == new.len() && new.len() >= FEWEST_PAIRS;
+        let is_paired = differences.len() == new.len() && new.len() >= MIN_PAIRS;
         let values = |samples: &[(u64, f64)]| samples.iter().map(|s| s.1).collect::<Vec<f64>>();
         let (old, fresh) = (values(&blessed), values(&new));
         let (n, m) = (old.len() as f64, fresh.len() as f64);
         let squares = stats::variance(&old) * (n - 1.0) + stats::variance(&fresh) * (m - 1.0);
         let (difference, variance, degrees, factor) = if is_paired {
-            let least = 2.0 * (1.0 - MOST_CORRELATION) * squares / (n + m - 2.0);
+            let least = 2.0 * (1.0 - MAX_CORRELATION) * squares / (n + m - 2.0);
             let variance = stats::variance(&differences).max(least);
             (stats::mean(&differences), variance, m - 1.0, 1.0 / m)
         } else {

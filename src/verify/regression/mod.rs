@@ -31,9 +31,9 @@ const SHIFT_RATE: f64 = 0.005;
 /// Of the experiments' spreads.
 const SPREAD_RATE: f64 = 0.005;
 /// A reference of fewer seeds gives no tolerance.
-pub const FEWEST_REFERENCE_SEEDS: usize = 3;
+pub const MIN_REFERENCE_SEEDS: usize = 3;
 /// A single new seed shows nothing.
-pub const FEWEST_NEW_SEEDS: usize = 2;
+pub const MIN_NEW_SEEDS: usize = 2;
 /// Probability with which the shift printed as detectable is found.
 pub const POWER: f64 = 0.8;
 
@@ -218,15 +218,15 @@ impl Number<'_> {
 
     fn comparison(&self, blessed: &ReferenceValue) -> Result<Comparison, String> {
         let samples = self.cell.samples(&self.metric.name);
-        if blessed.values.len() < FEWEST_REFERENCE_SEEDS {
+        if blessed.values.len() < MIN_REFERENCE_SEEDS {
             let n = blessed.values.len();
             return Err(format!(
-                "the reference has {n} seeds, a tolerance needs {FEWEST_REFERENCE_SEEDS}"
+                "the reference has {n} seeds, a tolerance needs {MIN_REFERENCE_SEEDS}"
             ));
         }
-        if samples.len() < FEWEST_NEW_SEEDS {
+        if samples.len() < MIN_NEW_SEEDS {
             return Err(format!(
-                "{} new seed: at least {FEWEST_NEW_SEEDS} are compared",
+                "{} new seed: at least {MIN_NEW_SEEDS} are compared",
                 samples.len()
             ));
         }

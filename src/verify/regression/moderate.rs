@@ -2,7 +2,7 @@
 //! theirs: each cell's variance is drawn toward that of all the experiment's cells for the
 //! same metric, as far as cells are seen to spread alike (Smyth 2004, "Linear models and
 //! empirical Bayes methods"; here with the pooled variance, which is the safer side where
-//! spreads differ, and at most [`MOST_DEGREES`]).
+//! spreads differ, and at most [`MAX_PRIOR_DEGREES`]).
 
 use super::cell::{Comparison, Moderated};
 use crate::verify::stats;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// Weight of the other cells, in degrees of freedom, where all spread alike: more would
 /// trust a normal distribution farther out in its tails than accuracies deserve.
-const MOST_DEGREES: f64 = 20.0;
+const MAX_PRIOR_DEGREES: f64 = 20.0;
 
 /// Sets the moderated variances.
 pub fn moderate(comparisons: &mut [Comparison]) {
@@ -59,8 +59,8 @@ fn prior_degrees<'a>(
     }
     let beyond = (squares - by_chance) / degrees;
     if beyond <= 0.0 {
-        MOST_DEGREES
+        MAX_PRIOR_DEGREES
     } else {
-        MOST_DEGREES.min(2.0 * stats::trigamma_inverse(beyond))
+        MAX_PRIOR_DEGREES.min(2.0 * stats::trigamma_inverse(beyond))
     }
 }

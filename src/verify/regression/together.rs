@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const ALL_CELLS: &str = "all cells";
 
 /// Fewer new seeds give no test.
-const FEWEST_SEEDS: usize = 3;
+const MIN_TEST_SEEDS: usize = 3;
 
 /// The cells of one experiment that have a metric and are compared in the same way.
 struct Group<'a> {
@@ -47,7 +47,7 @@ pub fn shifts(comparisons: &[Comparison], rate: f64) -> Vec<RegressionOutcome> {
             };
             let scores = scores(&group.cells, |cell| &cell.new, difference);
             let least = 1.0 / group.cells.len() as f64;
-            return (scores.len() >= FEWEST_SEEDS).then(|| one_sample(&scores, least));
+            return (scores.len() >= MIN_TEST_SEEDS).then(|| one_sample(&scores, least));
         }
         let value = |pick: fn(&Comparison) -> &Vec<(u64, f64)>| {
             let of = move |cell: &Comparison, seed: u64| {
@@ -79,8 +79,9 @@ pub fn spreads(comparisons: &[Comparison], rate: f64) -> Vec<RegressionOutcome> 
 /// A cell scatters at least as normal values do, and cells whose seeds deviate together count
 /// for less. `None` with fewer than three cells or seeds.
 fn spread_probability(cells: &[&Comparison]) -> Option<f64> {
-    let enough =
-        |cell: &&Comparison| cell.new.len() >= FEWEST_SEEDS && cell.blessed.len() >= FEWEST_SEEDS;
+    let enough = |cell: &&Comparison| {
+        cell.new.len() >= MIN_TEST_SEEDS && cell.blessed.len() >= MIN_TEST_SEEDS
+    };
     if cells.len() < 3 || !cells.iter().all(enough) {
         return None;
     }
@@ -115,7 +116,7 @@ fn squared_correlation(cells: &[&Comparison]) -> f64 {
             let other = |seed: u64| b.blessed.iter().find(|s| s.0 == seed).map(|s| s.1);
             let pairs = a.blessed.iter().filter_map(|(seed, x)| Some((*x, other(*seed)?)));
             let (x, y): (Vec<f64>, Vec<f64>) = pairs.unzip();
-            if x.len() < FEWEST_SEEDS {
+            if x.len() < MIN_TEST_SEEDS {
                 continue;
             }
             let (mx, my) = (stats::mean(&x), stats::mean(&y));
@@ -139,7 +140,7 @@ fn scatter_is_gone(cells: &[&Comparison]) -> bool {
     };
     let scattered = |cell: &&&Comparison| distinct(&cell.blessed) == cell.blessed.len();
     let scattered: Vec<&&Comparison> = cells.iter().filter(scattered).collect();
-    let stands = |cell: &&&Comparison| cell.new.len() >= FEWEST_SEEDS && distinct(&cell.new) == 1;
+    let stands = |cell: &&&Comparison| cell.new.len() >= MIN_TEST_SEEDS && distinct(&cell.new) == 1;
     scattered.len() > 1 && scattered.iter().all(stands)
 }
 
@@ -167,7 +168,7 @@ fn one_sample(x: &[f64], least: f64) -> f64 {
 
 /// Student's test of two groups that spread alike; `None` with too few seeds.
 fn two_samples(a: &[f64], b: &[f64]) -> Option<f64> {
-    if a.len() < FEWEST_SEEDS || b.len() < FEWEST_SEEDS {
+    if a.len() < MIN_TEST_SEEDS || b.len() < MIN_TEST_SEEDS {
         return None;
     }
     let (n, m) = (a.len() as f64, b.len() as f64);
