@@ -1,7 +1,7 @@
 //! Data augmentation as in the authors' loader: a random crop after zero padding of the
 //! raw image, then a horizontal flip. Both are a pure function of (seed, epoch, example).
 
-use crate::corrupt::ImageShape;
+use crate::image_shape::ImageShape;
 use crate::planted;
 use crate::rng::{Purpose, Stream};
 use serde::{Deserialize, Serialize};

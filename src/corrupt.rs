@@ -10,6 +10,7 @@
 //! batch asks for it. So memory does not grow with `R`, and a copy does not depend on `R`, on the
 //! order of the batches or on the number of threads.
 
+use crate::image_shape::ImageShape;
 use crate::planted;
 use crate::rng::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
@@ -49,26 +50,6 @@ pub struct CorruptionSpec {
     /// by Review 4, vary it). A redrawn label may be the true one by chance; other copies keep the
     /// true label.
     pub random_labels: f64,
-}
-
-/// Shape of one image, stored as `[channels, height, width]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageShape {
-    pub channels: usize,
-    pub height: usize,
-    pub width: usize,
-}
-
-impl ImageShape {
-    /// Number of channel values: `channels * height * width`.
-    pub fn values(self) -> usize {
-        self.channels * self.pixels()
-    }
-
-    /// Number of pixels.
-    pub fn pixels(self) -> usize {
-        self.height * self.width
-    }
 }
 
 /// Number of units that Algorithm 1 zeroes in one copy: `floor(N * d)`, with a slack of 1e-9 for

@@ -5,8 +5,8 @@
 //! over seeds -> table / figure -> compare with expected and published -> verdicts ->
 //! report`. Modules are floors; each imports only what is listed after it: `cli`, `report`,
 //! `verify`, `schedule`, `store`, `experiments`, `measure`, `train`, `torch`, `engine`, `data`,
-//! `backend`, `models`, `spec`, `augment`, `corrupt`, `embedded`, `disk`, `rng`, `planted`,
-//! `digest`. No files import each other in a circle (`tests/structure.rs`).
+//! `backend`, `models`, `spec`, `augment`, `corrupt`, `image_shape`, `embedded`, `disk`, `rng`,
+//! `planted`, `digest`. No files import each other in a circle (`tests/structure.rs`).
 // They panic where a stream is closed or a disk full: `cli::terminal` writes instead.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
@@ -20,6 +20,7 @@ pub mod disk;
 pub mod embedded;
 pub mod engine;
 pub mod experiments;
+pub mod image_shape;
 pub mod measure;
 pub mod models;
 pub mod planted;

@@ -1,7 +1,7 @@
 //! Invariants of the random crop and the flip.
 
 use bad_global_minima::augment::{AugmentSpec, Draw, apply, draw};
-use bad_global_minima::corrupt::ImageShape;
+use bad_global_minima::image_shape::ImageShape;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 

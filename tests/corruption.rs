@@ -1,6 +1,7 @@
 //! Invariants of Algorithm 1.
 
-use bad_global_minima::corrupt::{CorruptionSpec, ImageShape, ZeroOutUnit, corrupt, zeroed_units};
+use bad_global_minima::corrupt::{CorruptionSpec, ZeroOutUnit, corrupt, zeroed_units};
+use bad_global_minima::image_shape::ImageShape;
 use proptest::prelude::*;
 
 fn shapes() -> impl Strategy<Value = ImageShape> {

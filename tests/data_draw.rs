@@ -2,11 +2,11 @@
 
 mod common;
 
-use bad_global_minima::corrupt::ImageShape;
 use bad_global_minima::data::import::{ImportOptions, import};
 use bad_global_minima::data::{Catalog, ImageSet};
 use bad_global_minima::data::{draw, subset};
 use bad_global_minima::experiments::KeyMaker;
+use bad_global_minima::image_shape::ImageShape;
 use bad_global_minima::spec::{DataSpec, Draw, EvaluateOn, ImageDataSpec};
 use bad_global_minima::train::source::Source;
 use common::pictures::flat;

@@ -3,7 +3,6 @@
 
 mod common;
 
-use bad_global_minima::corrupt::ImageShape;
 use bad_global_minima::data::archive::{Archive, Digest};
 use bad_global_minima::data::fetch::{FetchOptions, Fetched, fetch};
 use bad_global_minima::data::folders::{self, CINIC_CLASSES, SUPER_CLASSES};
@@ -14,6 +13,7 @@ use bad_global_minima::data::published::{DATASETS, Format};
 use bad_global_minima::data::records::{CIFAR10, CIFAR100, RecordError, RecordFormat};
 use bad_global_minima::data::stats::ChannelStats;
 use bad_global_minima::data::{Catalog, DataError, DatasetInfo, check, idx, subset};
+use bad_global_minima::image_shape::ImageShape;
 use common::pictures::{jpeg, png};
 use flate2::{Compression, write::GzEncoder};
 use image::ExtendedColorType;

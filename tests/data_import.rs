@@ -3,12 +3,12 @@
 
 mod common;
 
-use bad_global_minima::corrupt::ImageShape;
 use bad_global_minima::data::import::{ImportOptions, import, import_as};
 use bad_global_minima::data::prepared::PreparedManifest;
 use bad_global_minima::data::progress::{Progress, Step};
 use bad_global_minima::data::published::{DATASETS, DatasetInfo};
 use bad_global_minima::data::{Catalog, DataError, check};
+use bad_global_minima::image_shape::ImageShape;
 use common::pictures::{flat, jpeg, jpeg_as, orientation, png};
 use common::{Workplace, fifo, small_run, text};
 use flate2::{Compression, write::GzEncoder};

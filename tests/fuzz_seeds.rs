@@ -267,7 +267,7 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     measured.series.insert("grid".to_owned(), vec![0.0, -1.5]);
     let environment = r#"{"platform":{"numerics":"portable-1","device":"cpu"},"commit":"",
         "semantics":1,"seconds":2.5}"#;
-    let shape = parsers::corrupt::ImageShape { channels: 1, height: 2, width: 2 };
+    let shape = parsers::image_shape::ImageShape { channels: 1, height: 2, width: 2 };
     let stats = ChannelStats { count: 4, sums: vec![8], squares: vec![16] };
     let header = Header { shape, classes: 10, count: 1, stats }.to_bytes();
     let length = (HEADER_BYTES as u64 + 5).to_le_bytes();

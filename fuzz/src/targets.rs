@@ -3,7 +3,6 @@
 //! `tests/fuzz_seeds.rs` replays the seeds and what was found through the same functions.
 
 use super::parsers::backend::Platform;
-use super::parsers::corrupt::ImageShape;
 use super::parsers::data::Catalog;
 use super::parsers::data::archive::{Archive, Digest};
 use super::parsers::data::manifest::Manifest;
@@ -13,6 +12,7 @@ use super::parsers::data::{folders, idx};
 use super::parsers::experiments::aggregate::{RunRecord, Runs, aggregate};
 use super::parsers::experiments::results::Measured;
 use super::parsers::experiments::{Plan, Profile, Seeds};
+use super::parsers::image_shape::ImageShape;
 use super::parsers::models::tensors::{self, Values};
 use super::parsers::spec::{Key, Numerics, RunSpec, canonical_text};
 use super::parsers::store::record::{self, Environment, MeasuredRecord, RunManifest};

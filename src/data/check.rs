@@ -7,8 +7,8 @@ use super::progress::{Report, Step, Ticker};
 use super::published::{DatasetInfo, Format};
 use super::stats::ChannelStats;
 use super::{DataError, ImageSet};
-use crate::corrupt::ImageShape;
 use crate::digest::hex;
+use crate::image_shape::ImageShape;
 use std::path::Path;
 
 /// Result of [`check`]: everything that is installed was verified.

@@ -3,7 +3,7 @@
 use super::DataError;
 use super::decode::{FileFormat, Head, MAX_FILE_BYTES, Opened};
 use super::files;
-use crate::corrupt::ImageShape;
+use crate::image_shape::ImageShape;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 

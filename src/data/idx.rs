@@ -2,7 +2,7 @@
 //! plain or gzip-compressed.
 
 use super::{DataError, ImageSet, files};
-use crate::corrupt::ImageShape;
+use crate::image_shape::ImageShape;
 use flate2::{Compression, GzBuilder, bufread::GzDecoder};
 use std::io::{BufReader, Read, Write};
 use std::path::Path;

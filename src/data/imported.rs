@@ -1,7 +1,7 @@
 //! What the manifest of an imported data set says about it.
 
 use super::published::{DATASETS, DatasetInfo, Format};
-use crate::corrupt::ImageShape;
+use crate::image_shape::ImageShape;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 

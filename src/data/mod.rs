@@ -30,7 +30,7 @@ pub use catalog::Catalog;
 pub use pixels::Pixels;
 pub use published::DatasetInfo;
 
-use crate::corrupt::ImageShape;
+use crate::image_shape::ImageShape;
 use crate::spec::{Draw, EvaluateOn, ImageDataSpec};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;

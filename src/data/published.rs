@@ -2,7 +2,7 @@
 
 use super::archive::{Archive, Digest};
 use super::{folders, records};
-use crate::corrupt::ImageShape;
+use crate::image_shape::ImageShape;
 use std::borrow::Cow;
 
 /// How a data set is stored.

@@ -2,8 +2,8 @@
 //! label bytes and 3,072 pixel values, red plane first, row by row. No header, no compression.
 
 use super::{DataError, files};
-use crate::corrupt::ImageShape;
 use crate::digest::HashingReader;
+use crate::image_shape::ImageShape;
 use std::io::{BufReader, Read};
 use std::path::Path;
 

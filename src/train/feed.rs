@@ -4,7 +4,7 @@
 
 use super::source::{self, Source, Split};
 use crate::backend::{Backend, BackendError, Batch, Crop, PixelSet, Side};
-use crate::corrupt::ImageShape;
+use crate::image_shape::ImageShape;
 use crate::models::graph::Shape;
 use std::ops::Range;
 

@@ -3,10 +3,11 @@
 
 use crate::augment::{self, AugmentSpec, Draw};
 use crate::backend::Examples;
-use crate::corrupt::{self, CorruptionSpec, ImageShape};
+use crate::corrupt::{self, CorruptionSpec};
 use crate::data::normalize::Normalization;
 use crate::data::toy::Points;
 use crate::data::{Catalog, DataError, ImageSet, RunImages, toy};
+use crate::image_shape::ImageShape;
 use crate::models::graph::{Shape, Signature};
 use crate::planted;
 use crate::rng::{Purpose, Stream};

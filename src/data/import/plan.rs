@@ -1,11 +1,11 @@
 //! From headers to decisions: channels, size, split and order.
 
 use super::{ImportOptions, Problems};
-use crate::corrupt::ImageShape;
 use crate::data::DataError;
 use crate::data::decode::Head;
 use crate::data::folders::{ImageFile, interleave};
 use crate::data::imported::SIDES;
+use crate::image_shape::ImageShape;
 use crate::rng::{Purpose, Stream};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,11 @@
 //! Writes prepared splits.
 
 use super::{FOLDER, HEADER_BYTES, Header};
-use crate::corrupt::ImageShape;
 use crate::data::manifest::FileEntry;
 use crate::data::stats::ChannelStats;
 use crate::data::{DataError, files};
 use crate::disk;
+use crate::image_shape::ImageShape;
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
