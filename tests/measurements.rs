@@ -235,6 +235,39 @@ fn hessian_products_are_finite_differences_of_a_gradient_made_by_hand() {
     assert!((error / size).sqrt() < 1e-6, "{} of {}", error.sqrt(), size.sqrt());
 }
 
+/// The toy's network has a single logit, and its training loss is a sum over the batch.
+#[test]
+fn hessian_products_of_the_mean_loss_do_not_depend_on_the_batches() {
+    for (outputs, examples) in [(1, 7), (3, 6)] {
+        let (graph, state) = network(Arch::Mlp, 4, signature(3, 1, outputs));
+        let mut whole = batch(examples);
+        whole.labels.iter_mut().for_each(|label| *label %= outputs.max(2) as i64);
+        let part = |range: std::ops::Range<usize>| Batch {
+            inputs: whole.inputs[3 * range.start..3 * range.end].to_vec(),
+            labels: whole.labels[range].to_vec(),
+        };
+        let along: Vec<f64> = (0..graph.parameter_count()).map(|i| (i as f64).sin()).collect();
+        let mut backend = open(&graph, &state);
+        let mut product = |batches: &[Batch]| {
+            sharpness::hessian_times(&mut *backend, batches, &along, &|| false).unwrap()
+        };
+        let expected = product(std::slice::from_ref(&whole));
+        let split = product(&[part(0..2), part(2..examples)]);
+        // Of a single example, mean and sum are the same.
+        let mut mean = vec![0.0; along.len()];
+        for i in 0..examples {
+            let single = product(&[part(i..i + 1)]);
+            mean.iter_mut().zip(single).for_each(|(mean, v)| *mean += v / examples as f64);
+        }
+        let size = expected.iter().map(|v| v * v).sum::<f64>().sqrt();
+        assert!(size > 1e-3, "nothing to compare: {size}");
+        for found in [split, mean] {
+            let apart = expected.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+            assert!(apart.sqrt() < 1e-9 * size, "{outputs}: {} of {size}", apart.sqrt());
+        }
+    }
+}
+
 fn source_of(spec: &RunSpec) -> (Source, Graph, State) {
     let source = Source::open(spec, &Catalog::new(repository().join("data"))).unwrap();
     let graph = Graph::new(&spec.network, source.signature());

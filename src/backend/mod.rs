@@ -207,7 +207,8 @@ pub trait Backend {
     ) -> Result<Vec<Vec<f32>>, BackendError>;
 
     /// Product of the Hessian of the loss of [`Backend::train`], in evaluation mode, with a
-    /// direction, all parameters in a row in PyTorch's order and memory layout.
+    /// direction, all parameters in a row in PyTorch's order and memory layout. The loss is a sum
+    /// over the examples for networks with a single logit, otherwise a mean.
     ///
     /// # Errors
     /// If the device fails.

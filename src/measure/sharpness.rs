@@ -37,8 +37,10 @@ pub fn measure(
     Ok(Measured { values, ..Measured::default() })
 }
 
-/// Product of the Hessian of the mean loss over `batches` with a direction, all parameters in
-/// a row. `stop` is polled before every batch.
+/// Product of the Hessian of the mean loss over the examples of `batches` with a direction, all
+/// parameters in a row. With a single logit, where training sums the loss over a batch, it is the
+/// mean all the same, so the product does not depend on how the examples are split into batches.
+/// `stop` is polled before every batch.
 ///
 /// # Errors
 /// If the device fails, or `stop` says so.
@@ -55,7 +57,10 @@ pub fn hessian_times(
             return Err(Incomplete::Stopped);
         }
         let product = backend.hessian_times(batch.examples(), direction)?;
-        let weight = batch.labels.len() as f64 / total as f64;
+        // A mean over the batch counts once for each example; a sum has counted them already.
+        let is_sum = backend.graph().signature.outputs == 1;
+        let count = if is_sum { 1.0 } else { batch.labels.len() as f64 };
+        let weight = count / total as f64;
         mean.iter_mut().zip(product).for_each(|(mean, part)| *mean += weight * part);
     }
     Ok(mean)
