@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 /// Time to reach the next step boundary, where training saves and stops. Leaves a reserve for
 /// saving within the 10 seconds that docs/clusters.md promises.
 const GRACE: Duration = Duration::from_millis(7500);
-/// Interval at which [`GRACE`] and [`SAVING`] are checked.
+/// Interval at which the time and [`SAVING`] are checked.
 const POLL: Duration = Duration::from_millis(50);
-/// Time that the process has to exit by itself after [`GRACE`], or after a longer save.
+/// Time that the process has to exit by itself after [`GRACE`], or after a later save.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 
 /// Spawns a thread that calls `on_first` at the first signal; the caller decides what happens
@@ -57,20 +57,24 @@ pub fn watch(on_first: impl Fn() + Send + 'static) -> Result<(), CliError> {
 
 /// Starts a thread that prints `message` and ends the process with [`exit::INTERRUPTED`], unless
 /// the process exits by itself before: within [`GRACE`] and [`EXIT_GRACE`], or within
-/// [`EXIT_GRACE`] of a save that takes longer than [`GRACE`].
+/// [`EXIT_GRACE`] of the end of a save. A save that has begun by then is waited for, however late
+/// it began.
 ///
 /// A single step, or reading the data, may take longer than a scheduler waits before it sends
 /// SIGKILL. Only the work since the last checkpoint is lost.
 pub fn end_soon(message: &'static str) {
     std::thread::spawn(move || {
-        let asked = Instant::now();
-        while asked.elapsed() < GRACE || SAVING.load(Ordering::SeqCst) {
+        let mut deadline = Instant::now() + GRACE + EXIT_GRACE;
+        loop {
+            let now = Instant::now();
+            if SAVING.load(Ordering::SeqCst) {
+                deadline = deadline.max(now + EXIT_GRACE);
+            } else if now >= deadline {
+                break;
+            }
             std::thread::sleep(POLL);
         }
-        std::thread::sleep(EXIT_GRACE);
-        if !SAVING.load(Ordering::SeqCst) {
-            note!("bgm: {message}");
-        }
+        note!("bgm: {message}");
         end();
     });
 }
