@@ -4,6 +4,7 @@
 use super::args::{Global, Trace};
 use super::{CliError, device, session};
 use crate::cli::terminal::note;
+use crate::disk;
 use crate::experiments::KeyMaker;
 use crate::schedule::context::{CHECKPOINT_EVERY, Context};
 use crate::schedule::worker::{RunError, run_with_weights};
@@ -11,8 +12,8 @@ use crate::store::{Store, lock};
 use crate::train::{Inputs, trace::trace as trace_steps};
 use crate::verify::exit;
 
-/// Traces the run and overwrites `--out`. A parent run whose weights are not in the store is
-/// trained first and stored.
+/// Traces the run and replaces `--out` atomically. A parent run whose weights are not in the store
+/// is trained first and stored.
 pub fn trace(global: &Global, options: &Trace) -> Result<u8, CliError> {
     if options.steps == 0 {
         return Err(CliError::Usage("--steps 0: there must be at least one".to_owned()));
@@ -46,11 +47,11 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, CliError> {
         resume: None,
         key: key.as_str(),
     };
-    let bytes = trace_steps(&spec, &inputs, options.steps).map_err(RunError::from)?;
-    std::fs::write(&options.out, bytes)
+    let traced = trace_steps(&spec, &inputs, options.steps).map_err(RunError::from)?;
+    disk::replace(&options.out, &traced.file, "trace")
         .map_err(|e| CliError::Environment(format!("{}: {e}", options.out.display())))?;
     if !global.quiet {
-        note!("wrote up to {} steps of run {key} to {}", options.steps, options.out.display());
+        note!("wrote {} steps of run {key} to {}", traced.steps, options.out.display());
     }
     Ok(exit::SUCCESS)
 }

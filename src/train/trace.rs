@@ -8,7 +8,15 @@ use crate::models::state::State;
 use crate::models::weights::{self, NamedTensors, Tensor};
 use crate::spec::{RunSpec, TRAINING_SEMANTICS};
 
-/// Traces the first `steps` steps of a run by the loop that trains it.
+/// The first steps of a run.
+pub struct Traced {
+    /// Content of the file, as [`trace`] describes it.
+    pub file: Vec<u8>,
+    /// Number of steps in it: fewer than asked for if the run is shorter.
+    pub steps: usize,
+}
+
+/// Traces the first `steps` steps of a run, or all of a shorter one, by the loop that trains it.
 ///
 /// The file holds `initial/<name>` and `final/<name>` (the `state_dict`), `batch/<k>/inputs`
 /// `[batch, channels, height, width]` and `batch/<k>/labels` `[batch]`, `learning_rates` and
@@ -16,7 +24,7 @@ use crate::spec::{RunSpec, TRAINING_SEMANTICS};
 ///
 /// # Errors
 /// If data or weights cannot be read or the device fails.
-pub fn trace(spec: &RunSpec, inputs: &Inputs<'_>, steps: usize) -> Result<Vec<u8>, TrainError> {
+pub fn trace(spec: &RunSpec, inputs: &Inputs<'_>, steps: usize) -> Result<Traced, TrainError> {
     let mut tracer = Tracer {
         steps,
         tensors: NamedTensors::new(),
@@ -31,13 +39,14 @@ pub fn trace(spec: &RunSpec, inputs: &Inputs<'_>, steps: usize) -> Result<Vec<u8
         Err(problem) => return Err(problem),
     }
     let Tracer { mut tensors, rates, losses, last, .. } = tracer;
+    let steps = losses.len();
     tensors.extend(last.unwrap_or_default());
     tensors.insert("learning_rates".to_owned(), Tensor::f32(vec![rates.len()], rates));
     tensors.insert("losses".to_owned(), Tensor::f32(vec![losses.len()], losses));
     let metadata = serde_json::json!({
         "format": 1, "key": inputs.key, "spec": spec, "semantics": TRAINING_SEMANTICS,
     });
-    Ok(weights::to_bytes(&tensors, Some(metadata.to_string())))
+    Ok(Traced { file: weights::to_bytes(&tensors, Some(metadata.to_string())), steps })
 }
 
 /// Writes down each step.
