@@ -40,15 +40,14 @@ impl Memory {
     pub fn of_measure(spec: &RunSpec, measure: &MeasureSpec) -> Memory {
         let kept = |examples: f64| layer_values(spec) * examples.min(EVALUATION_BATCH);
         let values = match measure {
-            MeasureSpec::Norms | MeasureSpec::LayerDistance => passing(spec, EVALUATION_BATCH),
+            // The interpolation computes BatchNorm's statistics from one evaluation batch.
+            MeasureSpec::Norms | MeasureSpec::LayerDistance | MeasureSpec::Interpolation { .. } => {
+                passing(spec, EVALUATION_BATCH)
+            }
             MeasureSpec::Boundary { columns, .. } => passing(spec, f64::from(*columns).powi(2)),
             MeasureSpec::Attack { images, .. } => kept(f64::from(*images)) * ACTIVATION_COPIES,
             MeasureSpec::Sharpness { images, .. } => kept(f64::from(*images)) * ACTIVATION_COPIES,
             MeasureSpec::Coherence { .. } => kept(1.0) * ACTIVATION_COPIES,
-            // BatchNorm's statistics are computed from the whole training set at once.
-            MeasureSpec::Interpolation { .. } => {
-                passing(spec, super::cost::training_examples(&spec.data))
-            }
         };
         Memory::with(spec, values)
     }
