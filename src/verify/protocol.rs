@@ -19,6 +19,10 @@ const CLOSING: &str = "```";
 pub struct Declared {
     /// By the id of the claim.
     pub claims: BTreeMap<String, String>,
+    /// Experiment of each claim, by the id of the claim. Known only of what is declared now: it is
+    /// not written down.
+    #[serde(skip)]
+    pub experiments: BTreeMap<String, String>,
     /// By profile and experiment.
     pub runs: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -75,18 +79,18 @@ impl Declared {
             claim: Vec<toml::Table>,
         }
         let file: File = files::read(claims)?;
-        let own = |claim: &toml::Table| {
-            let id = claim.get("id").and_then(toml::Value::as_str).unwrap_or_default();
-            (id.to_owned(), fingerprint(claim))
-        };
+        let (mut claims, mut experiments) = (BTreeMap::new(), BTreeMap::new());
+        for claim in &file.claim {
+            let text = |key: &str| claim.get(key).and_then(toml::Value::as_str).unwrap_or_default();
+            claims.insert(text("id").to_owned(), fingerprint(claim));
+            experiments.insert(text("id").to_owned(), text("experiment").to_owned());
+        }
         let runs = profiles.iter().map(|name| {
             let profile = Profile::read(tables, name)?;
             Ok((name.clone(), profile.fingerprints(tables)?))
         });
-        Ok(Declared {
-            claims: file.claim.iter().map(own).collect(),
-            runs: runs.collect::<Result<_, ProfileError>>()?,
-        })
+        let runs = runs.collect::<Result<_, ProfileError>>()?;
+        Ok(Declared { claims, experiments, runs })
     }
 
     /// The block that the text of a protocol holds; `None` without one.
@@ -115,12 +119,19 @@ impl Declared {
         format!("{OPENING}\n{}\n{CLOSING}\n", text.trim_end())
     }
 
-    /// What is different now, of all claims and of the runs of a profile.
+    /// What is different now, of the runs of a profile and of the claims that are on one of its
+    /// experiments now. A claim that is gone is always named: nothing tells what it was on.
     fn changed(&self, now: &Declared, profile: &str) -> Vec<String> {
         let none = BTreeMap::new();
-        let runs = |declared: &Declared| declared.runs.get(profile).unwrap_or(&none).clone();
-        let mut lines = changed(&self.claims, &now.claims, |id| format!("claim {id}"));
-        lines.extend(changed(&runs(self), &runs(now), |id| format!("the runs of {id}")));
+        let [then_runs, now_runs] = [self, now].map(|d| d.runs.get(profile).unwrap_or(&none));
+        let concerns = |id: &str| now.experiments.get(id).is_none_or(|e| now_runs.contains_key(e));
+        let [then_claims, now_claims] = [self, now].map(|declared| {
+            let mut claims = declared.claims.clone();
+            claims.retain(|id, _| concerns(id));
+            claims
+        });
+        let mut lines = changed(&then_claims, &now_claims, |id| format!("claim {id}"));
+        lines.extend(changed(then_runs, now_runs, |id| format!("the runs of {id}")));
         lines
     }
 }
@@ -194,7 +205,7 @@ mod tests {
             ("quick".to_owned(), map(quick)),
             ("desk".to_owned(), map(&[("table1", "d")])),
         ]);
-        Declared { claims: map(claims), runs }
+        Declared { claims: map(claims), experiments: BTreeMap::new(), runs }
     }
 
     fn stamp(sha256: &str) -> ProtocolStamp {
@@ -219,6 +230,18 @@ mod tests {
         let mut other = then.clone();
         other.runs.get_mut("desk").unwrap().insert("table1".into(), "z".into());
         assert!(outcome(&text, None, &other).changed.is_empty());
+    }
+
+    #[test]
+    fn of_the_claims_only_those_on_experiments_of_the_profile_are_named() {
+        let then = declared(&[("C1", "a"), ("C2", "b"), ("C3", "c")], &[("t1", "x")]);
+        let mut now =
+            declared(&[("C1", "z"), ("C2", "z"), ("C4", "n"), ("C5", "n")], &[("t1", "x")]);
+        now.experiments = map(&[("C1", "t1"), ("C2", "table1"), ("C4", "t1"), ("C5", "table1")]);
+        let changed = outcome(&then.block(), None, &now).changed;
+        assert_eq!(changed, ["claim C1", "claim C3 (gone)", "claim C4 (new)"]);
+        // What the claims are on is not written down, so stamps of any age can be read.
+        assert_eq!(now.block(), Declared { experiments: BTreeMap::new(), ..now.clone() }.block());
     }
 
     #[test]
