@@ -58,7 +58,7 @@ fn evidence(fault: Option<&str>) -> Evidence {
         let run = command(&["run", place.spec_file("short.json", &spec).to_str().unwrap()]);
         assert!(run.status.success(), "{}", text(&run.stderr));
         let key = text(&run.stdout).split_whitespace().next().unwrap().parse().unwrap();
-        let stored = Store::open(&place.path("runs")).unwrap().read(&key).unwrap();
+        let stored = Store::open(place.path("runs")).unwrap().read(&key).unwrap();
         short.extend(guarded(name, &spec, &stored.metrics));
     }
 

@@ -15,7 +15,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +76,7 @@ enum Pending {
     },
 }
 
+#[derive(Default)]
 struct State {
     /// Whether the environment was asked.
     asked: bool,
@@ -93,19 +94,7 @@ struct State {
     trace: Option<PathBuf>,
 }
 
-static STATE: Mutex<State> = Mutex::new(State {
-    asked: false,
-    plan: None,
-    simulated: false,
-    grave: PathBuf::new(),
-    buried: 0,
-    count: 0,
-    struck: false,
-    dead: false,
-    life: 0,
-    pending: Vec::new(),
-    trace: None,
-});
+static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
 
 fn state() -> MutexGuard<'static, State> {
     let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,12 +119,8 @@ pub fn arm(plan: Option<(Kind, u64)>, grave: &Path) {
         simulated: true,
         grave: grave.to_owned(),
         buried: state.buried,
-        count: 0,
-        struck: false,
-        dead: false,
         life: state.life + 1,
-        pending: Vec::new(),
-        trace: None,
+        ..State::default()
     };
 }
 
