@@ -2,19 +2,7 @@
 
 mod common;
 
-use common::{Workplace, repository, text};
-
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
+use common::{Workplace, copy_folder, repository, text};
 
 const FILE: &str = r#"
 title = "Test accuracy over the batch size"
@@ -33,7 +21,7 @@ render = { kind = "line", x = "batch" }
 fn one_file_is_enough() {
     let place = Workplace::new();
     let tables = place.path("paper_tables");
-    copy(&repository().join("paper_tables"), &tables);
+    copy_folder(&repository().join("paper_tables"), &tables);
     std::fs::write(tables.join("batch_size.toml"), FILE).unwrap();
     let out = place.path("out");
     let output = place.bgm(&[
@@ -76,7 +64,7 @@ fn mistakes_in_the_file_are_named() {
     ] {
         let place = Workplace::new();
         let tables = place.path("paper_tables");
-        copy(&repository().join("paper_tables"), &tables);
+        copy_folder(&repository().join("paper_tables"), &tables);
         std::fs::write(tables.join("batch_size.toml"), FILE.replace(from, to)).unwrap();
         let tables = tables.to_str().unwrap();
         let output = place.bgm(&["--tables", tables, "--only", "batch_size", "plan"]);

@@ -10,14 +10,16 @@ use std::path::{Path, PathBuf};
 /// How the names of files of records end.
 const ENDING: &str = ".tar.gz";
 
-/// The file of records that comes with the profile; it need not be there.
-pub fn of_profile(global: &Global) -> PathBuf {
-    folder(global).join(format!("{}{ENDING}", global.profile))
-}
-
 /// Where the repository's files of records lie.
 pub fn folder(global: &Global) -> PathBuf {
     global.expected.join("records")
+}
+
+/// All records of the repository, if it has any. A profile's runs may be spread over several
+/// files: a file holds what its profile adds to those that it inherits from.
+pub fn all(global: &Global) -> Result<Vec<Unpacked>, CliError> {
+    let folder = folder(global);
+    if folder.is_dir() { unpack(&folder) } else { Ok(Vec::new()) }
 }
 
 /// A file of records, or all of a folder, sorted by name.
@@ -35,8 +37,8 @@ pub fn unpack(path: &Path) -> Result<Vec<Unpacked>, CliError> {
     files.iter().map(|file| Ok(Store::unpack(file)?)).collect()
 }
 
-/// The records for a report: those that are asked for; the profile's if the store has no run of
-/// it, so that there is something to show.
+/// The records for a report: those that are asked for; the repository's if the store has no run
+/// of the profile, so that there is something to show.
 pub fn of_report(
     global: &Global,
     wanted: Option<&Path>,
@@ -45,9 +47,8 @@ pub fn of_report(
     if let Some(path) = wanted {
         return unpack(path);
     }
-    let (file, store) = (of_profile(global), &session.store);
-    let is_empty = !session.plan.runs.keys().any(|key| store.holds(key));
-    if is_empty && file.exists() { unpack(&file) } else { Ok(Vec::new()) }
+    let is_empty = !session.plan.runs.keys().any(|key| session.store.holds(key));
+    if is_empty { all(global) } else { Ok(Vec::new()) }
 }
 
 /// What a report says of records that its numbers come from; empty where there are none.

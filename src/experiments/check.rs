@@ -57,6 +57,9 @@ fn axes(experiment: &Experiment) -> Result<(), String> {
     }
     for axis in &experiment.axes {
         let name = &axis.name;
+        if axis.label.is_empty() {
+            return Err(format!("axis '{name}' has no label"));
+        }
         if axis.levels.is_empty() {
             return Err(format!("axis '{name}' is an axis without levels, which has no cells"));
         }

@@ -41,11 +41,16 @@ pub struct Experiment {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Axis {
+    #[serde(default)]
     pub name: String,
     /// As a heading.
+    #[serde(default)]
     pub label: String,
-    #[serde(rename = "level")]
+    #[serde(default, rename = "level")]
     pub levels: Vec<Level>,
+    /// Name of the shared axis that stands here instead; `None` once it does.
+    #[serde(default, rename = "use")]
+    pub(super) shared: Option<String>,
 }
 
 /// One value of an axis.

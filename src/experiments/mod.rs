@@ -16,6 +16,7 @@ mod network;
 mod profile;
 pub mod results;
 mod seeds;
+mod shared;
 pub mod space;
 mod template;
 pub mod text;

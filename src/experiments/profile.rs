@@ -3,7 +3,7 @@
 
 use super::declare::{Experiment, Level};
 use super::fields::{overlay, set};
-use super::{Seeds, Template, check, text};
+use super::{Seeds, Template, check, shared, text};
 use crate::data::files;
 use crate::spec::{Arch, Numerics};
 use serde::Deserialize;
@@ -185,7 +185,8 @@ impl Experiment {
         let path = tables.join(format!("{id}.toml"));
         let mut experiment: Experiment = parse(&path)?;
         experiment.id = id.to_owned();
-        let problem = |problem| ProfileError::Parse { path, problem };
+        let problem = |problem| ProfileError::Parse { path: path.clone(), problem };
+        shared::take_axes(&mut experiment, tables).map_err(problem)?;
         check::experiment(&experiment).map_err(problem)?;
         Ok(experiment)
     }
@@ -376,8 +377,7 @@ impl Profile {
         let template: Template = table
             .try_into()
             .map_err(|e: toml::de::Error| problem(e.to_string().trim_end().to_owned()))?;
-        template.check().map_err(problem)?;
-        Ok(template)
+        template.checked().map_err(problem)
     }
 
     /// Something that is wrong with an experiment in this profile.

@@ -113,15 +113,18 @@ pub struct Strength {
 }
 
 impl Template {
-    /// What is missing, if anything is.
+    /// The template without the treatment, unless its runs have one.
     ///
     /// # Errors
-    /// Names the field.
-    pub fn check(&self) -> Result<(), String> {
-        if self.init.kind == InitKind::Treated && self.treatment.is_none() {
-            return Err("init.kind is 'treated', but the base has no phase 'treatment'".to_owned());
+    /// If they do and there is none.
+    pub fn checked(self) -> Result<Self, String> {
+        match (self.init.kind, &self.treatment) {
+            (InitKind::Treated, None) => {
+                Err("init.kind is 'treated', but the base has no phase 'treatment'".to_owned())
+            }
+            (InitKind::Treated, Some(_)) => Ok(self),
+            _ => Ok(Template { treatment: None, ..self }),
         }
-        Ok(())
     }
 
     /// The run of this template with a seed.

@@ -1,6 +1,7 @@
 //! The words, marks and colours of verdicts and comparisons, the same in every format.
 
 use crate::experiments::dose::{self, Dose, PAPER_WITH_MOMENTUM};
+use crate::experiments::results::{CellResult, FIT_MEAN, Fit};
 use crate::verify::outcome::{Bearing, ClaimOutcome, RegressionStatus, Standing, Verdict};
 
 pub fn verdict(verdict: Verdict) -> &'static str {
@@ -169,6 +170,31 @@ pub fn decay(dose: Option<Dose>) -> String {
             }
         }
     }
+}
+
+/// The regime of a figure's cells: how many fit their training data, and their weight decay.
+pub fn regime(cells: &[CellResult]) -> String {
+    let fits: Vec<Fit> = cells.iter().filter_map(CellResult::fit).collect();
+    let lowest = fits.iter().map(|fit| fit.lowest).min_by(f64::total_cmp);
+    let Some(lowest) = lowest.filter(|lowest| lowest.is_finite()) else { return String::new() };
+    let minima = fits.iter().filter(|fit| fit.fits).count();
+    let mut doses: Vec<String> = Vec::new();
+    for dose in cells.iter().filter_map(CellResult::dose).filter(|dose| dose.sum > 0.0) {
+        let dose = decay(Some(dose));
+        if !doses.contains(&dose) {
+            doses.push(dose);
+        }
+    }
+    let doses = match doses.len() {
+        0 => "no cell has weight decay".to_owned(),
+        1..=3 => format!("{}: {}", DECAY.to_lowercase(), doses.join("; ")),
+        many => format!("{many} doses of weight decay, listed below"),
+    };
+    format!(
+        "Regime: {minima} of {} cells fit their training data (at least {FIT_MEAN}% in the mean \
+         over seeds; the lowest seed of all cells: {lowest:.2}%); {doses}.",
+        fits.len()
+    )
 }
 
 /// Heading of [`decay`].

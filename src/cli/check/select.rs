@@ -51,9 +51,7 @@ pub fn targets(global: &Global, options: &Check) -> Result<(Session, Vec<Target>
     let mut session = Session::plan(&global)?;
     session.records = match &options.records {
         Some(path) => records::unpack(path)?,
-        None => Some(records::of_profile(&global))
-            .filter(|file| file.exists())
-            .map_or(Ok(Vec::new()), |file| records::unpack(&file))?,
+        None => records::all(&global)?,
     };
     let mut targets = match options.sample {
         Some(count) => sample(&global, &session, options, count)?,
@@ -61,7 +59,7 @@ pub fn targets(global: &Global, options: &Check) -> Result<(Session, Vec<Target>
         None => cells(&session, options)?,
     };
     for digits in keys {
-        let target = keyed(&global, options, &mut session, digits)?;
+        let target = keyed(&global, &mut session, digits)?;
         targets.push(target);
     }
     let mut seen = BTreeSet::new();
@@ -149,7 +147,7 @@ fn sample(
              --records names others",
             global.profile,
             global.store.display(),
-            options.records.clone().unwrap_or_else(|| records::of_profile(global)).display()
+            options.records.clone().unwrap_or_else(|| records::folder(global)).display()
         )));
     }
     // Thirty-two bits are enough to draw from, and can be typed.
@@ -167,24 +165,13 @@ fn sample(
 
 /// The run with a key that begins with these digits: of the profile, of any other, or of what is
 /// stored.
-fn keyed(
-    global: &Global,
-    options: &Check,
-    session: &mut Session,
-    digits: &str,
-) -> Result<Target, CliError> {
+fn keyed(global: &Global, session: &mut Session, digits: &str) -> Result<Target, CliError> {
     let planned = session.plan.runs.iter().find(|(key, _)| key.as_str().starts_with(digits));
     let planned = match planned {
         Some((key, run)) => Some((key.clone(), run.clone())),
         None => session::find_planned(global, &session.catalog, digits)?,
     };
-    let stored = match session.evidence().find(digits)? {
-        None if options.records.is_none() && records::folder(global).is_dir() => {
-            session.records = records::unpack(&records::folder(global))?;
-            session.evidence().find(digits)?
-        }
-        found => found,
-    };
+    let stored = session.evidence().find(digits)?;
     match (planned, stored) {
         (Some((key, run)), _) => {
             let name = format!("seed {} for {}", run.spec.seed, run.needed_by.join(", "));

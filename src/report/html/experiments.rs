@@ -8,12 +8,14 @@ use crate::report::layout::{self, Number, Numbers, Pivot, metric_label};
 use crate::report::{Drawing, ReportContext, tables, words};
 
 /// Columns of numbers that fit on paper.
-const MOST_PRINTED: usize = 8;
+const MAX_PRINTED_COLUMNS: usize = 8;
 
 /// An experiment.
 pub struct ExperimentView<'a> {
     pub experiment: &'a Experiment,
     pub figure: Option<String>,
+    /// How many of the cells are minima, and under how much weight decay.
+    pub regime: String,
     /// The paper's shape; `None` where the long form says the same.
     pub wide: Option<WideView>,
     pub axis_labels: Vec<&'a str>,
@@ -83,7 +85,7 @@ fn view<'a>(
     let pivot = Pivot::new(experiment);
     let wide = pivot.is_wide().then(|| WideView {
         corner: pivot.row_heading(experiment),
-        is_crowded: pivot.column_headings(experiment).len() > MOST_PRINTED,
+        is_crowded: pivot.column_headings(experiment).len() > MAX_PRINTED_COLUMNS,
         columns: pivot.column_headings(experiment),
         rows: pivot
             .rows(&numbers)
@@ -99,6 +101,7 @@ fn view<'a>(
     ExperimentView {
         experiment,
         figure,
+        regime: words::regime(&result.cells),
         wide,
         axis_labels: experiment.axes.iter().map(|axis| axis.label.as_str()).collect(),
         rows,
