@@ -111,35 +111,38 @@ fn shared_axes_are_taken_by_name() {
     let shared = "tables/shared/axes.toml";
     let own = EXPERIMENT.split_once("axis = ").unwrap().1.split_once("\nmetric = ").unwrap().0;
     let all = std::fs::read_to_string(files.place.path(shared)).unwrap();
-    let table = own.trim().strip_prefix('[').unwrap().strip_suffix(']').unwrap();
-    // Inline tables, as the experiment has them.
-    let rate =
-        |name: &str| format!("axis = [{}]\n", table.replace("\"lr\"", &format!("\"{name}\"")));
-    let plan = |files: &Files| files.bgm(&["plan", "--format", "json"]);
-    let (code, expected) = plan(&files);
-    assert_eq!(code, 0, "{expected}");
+    let levels = own.split_once("level = ").unwrap().1.trim_end().strip_suffix(" }]").unwrap();
+    let rate = format!("\n[[axis]]\nname = \"lr\"\nlabel = \"Rate\"\nlevel = {levels}\n");
+    let plan = |files: &Files| {
+        let (code, said) = files.bgm(&["plan", "--format", "json"]);
+        let json: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+        (code, said, json["runs"].clone())
+    };
+    let (code, said, expected) = plan(&files);
+    assert_eq!(code, 0, "{said}");
     files.replace("tables/tiny.toml", own, "[{ use = \"lr\" }]");
-    let (code, said) = plan(&files);
+    let (code, said, _) = plan(&files);
     assert_eq!(code, 2, "{said}");
     for word in ["tiny.toml", "'lr'", "axes.toml", "init, optimizer"] {
         assert!(said.contains(word), "'{word}' is not in: {said}");
     }
-    files.write(shared, &rate("lr"));
-    assert_eq!(plan(&files), (0, expected), "the same runs");
+    files.write(shared, &(all.clone() + &rate));
+    let (code, said, runs) = plan(&files);
+    assert!(code == 0 && runs == expected, "the same runs: {said}");
     files.replace("tables/tiny.toml", "use = \"lr\"", "use = \"lr\", label = \"Rate\"");
-    let (code, said) = plan(&files);
+    let (code, said, _) = plan(&files);
     assert!(code == 2 && said.contains("stands alone"), "{said}");
     files.write("tables/tiny.toml", &EXPERIMENT.replace("label = \"Rate\", ", ""));
-    let (code, said) = plan(&files);
+    let (code, said, _) = plan(&files);
     assert!(code == 2 && said.contains("'lr' has no label"), "{said}");
     // A shared axis that is malformed names its own file.
     files.write("tables/tiny.toml", EXPERIMENT);
     files.replace("tables/tiny.toml", own, "[{ use = \"lr\" }]");
     files.write(shared, &all.replacen("name = \"init\"", "name = \"optimizer\"", 1));
-    let (code, said) = plan(&files);
+    let (code, said, _) = plan(&files);
     assert!(code == 2 && said.contains("axes.toml") && said.contains("twice"), "{said}");
     std::fs::remove_file(files.place.path(shared)).unwrap();
-    let (code, said) = plan(&files);
+    let (code, said, _) = plan(&files);
     assert!(code == 2 && said.contains("axes.toml"), "{said}");
 }
 

@@ -35,6 +35,7 @@ impl Cluttered {
                 std::fs::copy(name.path(), tables.join(name.file_name())).unwrap();
             }
         }
+        common::copy_folder(&repository().join("paper_tables/shared"), &tables.join("shared"));
         std::fs::write(tables.join("profiles/tiny.toml"), profile).unwrap();
         let tables = tables.to_str().unwrap().to_owned();
         let out = place.path("out");

@@ -112,7 +112,7 @@ fn folders_that_are_not_there_are_named() {
 fn a_grid_too_large_for_the_memory_is_refused_before_it_is_made() {
     let mut declaration = "title = ''\nsummary = ''\nsource = ''\nbase = 'toy'\n".to_owned();
     for axis in 0..12 {
-        declaration += &format!("[[axis]]\nname = 'a{axis}'\nlabel = ''\n");
+        declaration += &format!("[[axis]]\nname = 'a{axis}'\nlabel = 'a'\n");
         for level in 0..10 {
             declaration += &format!("[[axis.level]]\nid = 'l{level}'\nlabel = ''\n");
         }
