@@ -40,8 +40,10 @@ class Grid:
 
     def __init__(self, name, kept, values):
         declared = read(ROOT / f"paper_tables/{name}.toml")
+        shared = {axis["name"]: axis for axis in read(ROOT / "paper_tables/shared/axes.toml")["axis"]}
         self.axes = []
         for axis in declared["axis"]:
+            axis = shared[axis["use"]] if "use" in axis else axis
             keep = kept.get(name, {}).get(axis["name"])
             levels = [x for x in axis["level"] if keep is None or x["id"] in keep]
             self.axes.append((axis["name"], levels))
