@@ -1,14 +1,15 @@
 //! How often `bgm verify` ends with 1 although nothing changed, and how often because
-//! something did: by drawing references and verifications from a stored pool of seeds.
+//! something did: references and verifications are drawn from stored pools of seeds.
+//! `scripts/calibrate.sh` trains the pools.
 //!
 //! ```text
-//! bgm --profile smoke --only fig1_toy --seeds 0..120 --store pool reproduce
-//! cargo run --release --example calibrate -- pool smoke fig1_toy 120 [FAULTY_STORE]
+//! cargo run --release --example calibrate -- PROFILE POOL SEEDS [NAME=STORE SEEDS]...
 //! ```
 //!
-//! Each verification draws 8 seeds to bless and 5 others to verify (the reference's numerics
-//! are called other ones, so that bits do not decide) and counts the exit code, claims and
-//! all. With the store of a faulty build the 5 come from there.
+//! Each verification blesses 8 seeds of the pool and verifies 5 others. The reference's numerics
+//! are called other ones, so that bits do not decide; the exit code is the one that `bgm verify`
+//! would end with, claims included. For each `NAME=STORE`, the 5 seeds come from there instead:
+//! runs of a program with a planted fault.
 
 use bad_global_minima::backend::Platform;
 use bad_global_minima::data::Catalog;
@@ -20,13 +21,16 @@ use bad_global_minima::spec::{Key, Numerics, RunSpec};
 use bad_global_minima::store::{Lookup, Store};
 use bad_global_minima::verify::bless::{self, Provenance};
 use bad_global_minima::verify::claims::Claims;
-use bad_global_minima::verify::outcome::{RegressionStatus, Standing, Verdict};
+use bad_global_minima::verify::outcome::{RegressionStatus, Standing, Verdict, Verification};
 use bad_global_minima::verify::{Case, exit, verify};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const VERIFICATIONS: u64 = 200;
 const BLESSED_SEEDS: usize = 8;
 const NEW_SEEDS: usize = 5;
+
+type Failure = Box<dyn std::error::Error>;
 
 struct Stored(Store);
 
@@ -45,75 +49,141 @@ impl Runs for Stored {
     }
 }
 
-/// The results of some seeds alone.
-fn only(pool: &[ExperimentResult], seeds: &[u64]) -> Vec<ExperimentResult> {
-    let mut results = pool.to_vec();
-    for cell in results.iter_mut().flat_map(|result| &mut result.cells) {
-        cell.seeds.retain(|seed| seeds.contains(&seed.seed));
+/// Results of all seeds of a pool.
+struct Pool {
+    seeds: Vec<u64>,
+    results: Vec<ExperimentResult>,
+}
+
+impl Pool {
+    fn read(profile: &Profile, place: &Place, store: &str, seeds: &str) -> Result<Pool, Failure> {
+        let seeds: Seeds = seeds.parse()?;
+        let plan = Plan::new(profile, &place.tables, &place.catalog, &[], Some(&seeds))?;
+        let stored = Stored(Store::existing(Path::new(store))?);
+        Ok(Pool { seeds: seeds.iter().collect(), results: aggregate(&plan, &stored) })
     }
-    results
+
+    /// Seeds in a random order.
+    fn shuffled(&self, draw: u64, purpose: u64) -> Vec<u64> {
+        let mut seeds = self.seeds.clone();
+        Stream::open(draw, Purpose::Test, &[purpose]).shuffle(&mut seeds);
+        seeds
+    }
+
+    /// The results of some seeds alone.
+    fn only(&self, seeds: &[u64]) -> Vec<ExperimentResult> {
+        let mut results = self.results.clone();
+        for cell in results.iter_mut().flat_map(|result| &mut result.cells) {
+            cell.seeds.retain(|seed| seeds.contains(&seed.seed));
+        }
+        results
+    }
+}
+
+/// Where the declarations and the data are.
+struct Place {
+    tables: PathBuf,
+    catalog: Catalog,
+    claims: Claims,
+}
+
+/// What some verifications ended with.
+#[derive(Default)]
+struct Counts {
+    departures: u32,
+    by_number: u32,
+    by_claim: u32,
+    incomplete: u32,
+    /// How often each claim was decided.
+    decided: BTreeMap<String, u32>,
+}
+
+impl Counts {
+    fn add(&mut self, verification: &Verification) {
+        self.departures += u32::from(verification.exit == exit::DEPARTURE);
+        self.incomplete += u32::from(verification.exit == exit::INCOMPLETE);
+        let outside = |status| status == RegressionStatus::Outside;
+        self.by_number += u32::from(verification.regression.iter().any(|r| outside(r.status)));
+        let departed = |standing| standing == Standing::Departed;
+        self.by_claim += u32::from(verification.claims.iter().any(|c| departed(c.standing)));
+        for claim in &verification.claims {
+            *self.decided.entry(claim.id.clone()).or_default() +=
+                u32::from(claim.verdict != Verdict::Inconclusive);
+        }
+    }
 }
 
 fn platform(device: &str) -> Platform {
     Platform { numerics: Numerics::libtorch_cpu("none"), device: device.to_owned() }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [store, profile_name, experiments, seeds, faulty @ ..] = arguments.as_slice() else {
-        return Err("usage: calibrate STORE PROFILE EXPERIMENT,... SEEDS [FAULTY_STORE]".into());
-    };
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let (tables, catalog) = (root.join("paper_tables"), Catalog::new(root.join("data")));
-    let profile = Profile::read(&tables, profile_name)?;
-    let names: Vec<String> = experiments.split(',').map(str::to_owned).collect();
-    let count: u32 = seeds.parse()?;
-    let plan = Plan::new(&profile, &tables, &catalog, &names, Some(&Seeds::first(count)))?;
-    let pool = |path: &str| -> Result<Vec<ExperimentResult>, Box<dyn std::error::Error>> {
-        Ok(aggregate(&plan, &Stored(Store::existing(Path::new(path))?)))
-    };
-    let sound = pool(store)?;
-    let new = match faulty.first() {
-        Some(path) => pool(path)?,
-        None => sound.clone(),
-    };
-    let claims = Claims::read(&root.join("expected/claims.toml"), &tables)?;
-    let (mut alarms, mut tolerances, mut verdicts, mut decided, mut incomplete) = (0, 0, 0, 0, 0);
+/// Verifies draws of 5 seeds of `new` against draws of 8 of `sound`, never the same seeds.
+fn calibrate(name: &str, sound: &Pool, new: &Pool, claims: &Claims) -> Result<Counts, Failure> {
+    let mut counts = Counts::default();
     for draw in 0..VERIFICATIONS {
-        let mut seeds: Vec<u64> = (0..u64::from(count)).collect();
-        Stream::open(draw, Purpose::Test, &[9]).shuffle(&mut seeds);
-        let (blessed, rest) = seeds.split_at(BLESSED_SEEDS);
+        let blessed = &sound.shuffled(draw, 0)[..BLESSED_SEEDS];
+        let mut fresh = new.shuffled(draw, 1);
+        fresh.retain(|seed| !blessed.contains(seed));
         let provenance = Provenance {
-            profile: profile_name.clone(),
+            profile: name.to_owned(),
             reason: "calibration".to_owned(),
             date: String::new(),
             commit: String::new(),
             platform: platform("the reference's"),
             protocol: None,
         };
-        let reference = bless::make(&only(&sound, blessed), &claims, provenance, None)?;
-        let results = only(&new, &rest[..NEW_SEEDS]);
-        let verification = verify(&Case {
-            profile: profile_name,
-            results: &results,
-            claims: &claims,
+        let reference = bless::make(&sound.only(blessed), claims, provenance, None)?;
+        counts.add(&verify(&Case {
+            profile: name,
+            results: &new.only(&fresh[..NEW_SEEDS]),
+            claims,
             reference: Some(&reference),
             platform: &platform("another"),
-            only: &names,
+            only: &[],
             strict: false,
-        });
-        let outside = |status| status == RegressionStatus::Outside;
-        alarms += usize::from(verification.exit == exit::DEPARTURE);
-        incomplete += usize::from(verification.exit == exit::INCOMPLETE);
-        tolerances += usize::from(verification.regression.iter().any(|r| outside(r.status)));
-        let departed = verification.claims.iter().any(|c| c.standing == Standing::Departed);
-        verdicts += usize::from(departed);
-        let is_decided = |verdict: Verdict| verdict != Verdict::Inconclusive;
-        decided += usize::from(verification.claims.iter().any(|c| is_decided(c.verdict)));
+        }));
     }
+    Ok(counts)
+}
+
+fn row(name: &str, counts: &Counts) {
+    let share = |count: u32| format!("{:.1}%", 100.0 * f64::from(count) / VERIFICATIONS as f64);
     println!(
-        "{alarms} of {VERIFICATIONS} verifications end with 1 ({tolerances} by a number, {verdicts} \
-         by a claim), {incomplete} with 3; some claim is decided in {decided}"
+        "| {name} | {} | {} | {} | {} |",
+        share(counts.by_number),
+        share(counts.by_claim),
+        share(counts.departures),
+        share(counts.incomplete)
     );
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [name, store, seeds, faulty @ ..] = arguments.as_slice() else {
+        return Err("usage: calibrate PROFILE POOL SEEDS [NAME=STORE SEEDS]...".into());
+    };
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let tables = root.join("paper_tables");
+    let place = Place {
+        catalog: Catalog::new(root.join("data")),
+        claims: Claims::read(&root.join("expected/claims.toml"), &tables)?,
+        tables,
+    };
+    let profile = Profile::read(&place.tables, name)?;
+    let sound = Pool::read(&profile, &place, store, seeds)?;
+    println!("| program | a number outside | a claim departed | exit code 1 | exit code 3 |");
+    println!("|---|---|---|---|---|");
+    let unchanged = calibrate(name, &sound, &sound, &place.claims)?;
+    row("unchanged", &unchanged);
+    for pair in faulty.chunks(2) {
+        let [named, seeds] = pair else { return Err("a faulty store needs its seeds".into()) };
+        let (fault, store) = named.split_once('=').ok_or("a faulty store is NAME=STORE")?;
+        let new = Pool::read(&profile, &place, store, seeds)?;
+        row(fault, &calibrate(name, &sound, &new, &place.claims)?);
+    }
+    println!("\nDecided in how many of {VERIFICATIONS} verifications of the unchanged program:");
+    for (claim, count) in &unchanged.decided {
+        println!("- {claim}: {count}");
+    }
     Ok(())
 }

@@ -35,7 +35,8 @@ pub fn draw(spec: &AugmentSpec, seed: u64, epoch: u64, example: u64) -> Draw {
         offsets -= 1;
     }
     let (top, left) = (stream.below(offsets), stream.below(offsets));
-    let flip = stream.chance(spec.flip) || planted::flip_always();
+    let chance = if planted::flip_too_often() { 1.2 * spec.flip } else { spec.flip };
+    let flip = stream.chance(chance) || planted::flip_always();
     Draw { top, left, flip }
 }
 

@@ -34,20 +34,34 @@ fn active(name: &str) -> bool {
 faults! {
     /// Weight decay is ignored.
     weight_decay_off,
+    /// Weight decay is half of what is declared.
+    weight_decay_halved,
     /// Weight decay is applied twice.
     weight_decay_doubled,
     /// Momentum is ignored.
     momentum_off,
+    /// Momentum is 0.8 where 0.9 is declared.
+    momentum_too_low,
+    /// Every learning rate is a tenth higher.
+    rate_up_by_10_percent,
+    /// Every learning rate is three tenths higher.
+    rate_up_by_30_percent,
     /// The crop never reaches its last offset.
     crop_off_by_one,
     /// Every augmented image is flipped.
     flip_always,
+    /// Six augmented images in ten are flipped where half are declared.
+    flip_too_often,
     /// Images are augmented when they are evaluated, too.
     augment_at_evaluation,
     /// BatchNorm evaluates with the statistics of the batch.
     batch_norm_always_training,
+    /// The running statistics of BatchNorm follow the batches twice as fast.
+    batch_norm_momentum_doubled,
     /// Every example has its neighbour's label.
     labels_shifted,
+    /// One example in fifty has its neighbour's label.
+    one_label_in_fifty,
     /// Algorithm 1 draws the zeroed values with replacement.
     zero_out_replacement,
     /// The learning rate drops one epoch late.

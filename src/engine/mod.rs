@@ -22,6 +22,7 @@ pub use simd::{Simd, SimdError};
 use crate::backend::{Backend, BackendError, Batch, Examples, OptimizerState, Totals, With};
 use crate::models::graph::Graph;
 use crate::models::state::{BATCH_NORM_MOMENTUM, Running, State};
+use crate::planted;
 use crate::spec::Optimizer;
 use backward::{Gradients, Used};
 use forward::{Network, Statistics, gather};
@@ -221,7 +222,8 @@ impl Backend for Engine {
     fn train(&mut self, batch: &Batch<'_>, learning_rate: f64) -> Result<(), BackendError> {
         let examples = on_host(batch)?;
         (_, self.totals) = self.gradients(examples, With::Batch, self.totals, false)?;
-        self.track(BATCH_NORM_MOMENTUM);
+        let doubled = planted::batch_norm_momentum_doubled();
+        self.track(if doubled { 2.0 * BATCH_NORM_MOMENTUM } else { BATCH_NORM_MOMENTUM });
         self.batches_tracked += 1;
         let Engine { table, team, updates, parameters, room, .. } = self;
         let machine = Machine { table, team };

@@ -25,6 +25,13 @@ impl ScheduleState {
     /// Learning rate of `epoch`, which counts from 1: a milestone of 150 means that epochs
     /// 1 to 150 are trained at the rate before it (as in the authors' code).
     pub fn rate(&self, schedule: &Schedule, base: f64, epoch: u32) -> f64 {
+        let base = if planted::rate_up_by_10_percent() {
+            1.1 * base
+        } else if planted::rate_up_by_30_percent() {
+            1.3 * base
+        } else {
+            base
+        };
         match schedule {
             Schedule::Constant => base,
             Schedule::MultiStep { milestones, gamma } => {

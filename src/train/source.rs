@@ -282,7 +282,9 @@ struct Scratch {
 }
 
 fn true_label(labels: &[u8], index: usize, split: Split) -> i64 {
-    let shifted = planted::labels_shifted() && split != Split::Test;
+    let is_wrong =
+        planted::labels_shifted() || (planted::one_label_in_fifty() && index.is_multiple_of(50));
+    let shifted = is_wrong && split != Split::Test;
     let index = if shifted { (index + 1) % labels.len() } else { index };
     i64::from(labels[index])
 }

@@ -255,9 +255,13 @@ fn rule(declared: &Optimizer) -> Optimizer {
     if let Optimizer::Sgd { momentum, weight_decay } = &mut rule {
         if planted::momentum_off() {
             *momentum = 0.0;
+        } else if planted::momentum_too_low() {
+            *momentum *= 0.8 / 0.9;
         }
         if planted::weight_decay_off() {
             *weight_decay = 0.0;
+        } else if planted::weight_decay_halved() {
+            *weight_decay /= 2.0;
         } else if planted::weight_decay_doubled() {
             *weight_decay *= 2.0;
         }
