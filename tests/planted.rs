@@ -10,6 +10,7 @@ use bad_global_minima::store::Store;
 use common::{Workplace, alike, guarded, repository, short_runs, small_chain, text};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::process::Output;
 
 /// What a build with one mistake (or none) gives for a small run with everything in it.
 struct Evidence {
@@ -19,27 +20,16 @@ struct Evidence {
     result: String,
     /// Numbers of the short runs, compared as on any machine.
     short: Vec<(String, f64)>,
-    gate: Gate,
 }
 
-/// What the smoke gate says against a reference of another platform.
-struct Gate {
-    exit: i32,
-    /// Whether a number is outside.
-    tolerances: bool,
-    /// Whether a claim departs.
-    verdicts: bool,
-    said: String,
-}
+/// What only equal bits or the statistics of whole runs can tell: the short runs are compared
+/// before BatchNorm's first step, since its sums drift apart between machines.
+const NOT_ELSEWHERE: [&str; 1] = ["batch_norm_momentum_doubled"];
 
 fn evidence(fault: Option<&str>) -> Evidence {
     let place = Workplace::new();
     let spec = place.spec_file("spec.json", &small_chain());
-    let command = |arguments: &[&str]| {
-        let mut command = place.command(arguments);
-        command.env("BGM_PLANTED_FAULT", fault.unwrap_or_default());
-        command.output().expect("bgm starts")
-    };
+    let command = |arguments: &[&str]| run_with(fault, &place, arguments);
     let trace = place.path("trace.safetensors");
     let spec = spec.to_str().unwrap();
     let output = command(&["trace", spec, "--steps", "6", "--out", trace.to_str().unwrap()]);
@@ -61,7 +51,18 @@ fn evidence(fault: Option<&str>) -> Evidence {
         let stored = Store::open(place.path("runs")).unwrap().read(&key).unwrap();
         short.extend(guarded(name, &spec, &stored.metrics));
     }
+    Evidence { made: weights::to_bytes(&made, None), result, short }
+}
 
+fn run_with(fault: Option<&str>, place: &Workplace, arguments: &[&str]) -> Output {
+    let mut command = place.command(arguments);
+    command.env("BGM_PLANTED_FAULT", fault.unwrap_or_default());
+    command.output().expect("bgm starts")
+}
+
+/// Exit code and output of the smoke gate against a reference of another platform.
+fn gate(fault: Option<&str>) -> (i32, String) {
+    let place = Workplace::new();
     let expected = place.path("expected");
     std::fs::create_dir_all(&expected).unwrap();
     let from = repository().join("expected");
@@ -71,71 +72,53 @@ fn evidence(fault: Option<&str>) -> Evidence {
     assert_ne!(smoke, elsewhere);
     std::fs::write(expected.join("smoke.toml"), elsewhere).unwrap();
     let out = place.path("out");
-    let gate = |action: &[&str]| {
+    let step = |action: &[&str]| {
         let only = ["--profile", "smoke", "--only", "table1_accuracy,table3_distance"];
         let expected = ["--expected", expected.to_str().unwrap(), "-q"];
         // Seeds that the reference does not hold: unchanged code must pass with any.
         let seeds: &[&str] = if fault.is_none() { &["--seeds", "100..105"] } else { &[] };
-        command(&[&only[..], &expected, seeds, action].concat())
+        run_with(fault, &place, &[&only[..], &expected, seeds, action].concat())
     };
-    gate(&["reproduce", "--out", out.to_str().unwrap()]);
-    let verified = gate(&["verify", "--format", "json"]);
-    let said = text(&verified.stdout);
-    let json: serde_json::Value = serde_json::from_str(&said).expect("verify prints JSON");
-    let any = |list: &str, field: &str, value: &str| {
-        json[list].as_array().unwrap().iter().any(|entry| entry[field] == value)
-    };
-    let gate = Gate {
-        exit: verified.status.code().expect("an exit code"),
-        tolerances: any("regression", "status", "outside"),
-        verdicts: any("claims", "standing", "departed"),
-        said,
-    };
-    Evidence { made: weights::to_bytes(&made, None), result, short, gate }
+    step(&["reproduce", "--out", out.to_str().unwrap()]);
+    let verified = step(&["verify"]);
+    (verified.status.code().expect("an exit code"), text(&verified.stdout))
 }
 
 #[test]
 fn every_planted_regression_is_caught() {
     let clean = evidence(None);
-    let said = &clean.gate.said;
-    assert_eq!(clean.gate.exit, 0, "unchanged code must pass elsewhere, with other seeds: {said}");
-    let mut table = String::from(
-        "| planted regression | D0 hashes | D1 bits | short runs | tolerances | verdicts |\n",
-    );
-    table += "|---|---|---|---|---|---|\n";
+    let mut table = String::from("| planted regression | D0 hashes | D1 bits | short runs |\n");
+    table += "|---|---|---|---|\n";
     let mut missed = Vec::new();
-    for fault in planted::NAMES {
+    for &fault in planted::NAMES {
         let faulty = evidence(Some(fault));
         let d0 = faulty.made != clean.made;
         let d1 = faulty.result != clean.result;
         let mut pairs = faulty.short.iter().zip(&clean.short);
         let short = pairs.any(|((_, a), (_, b))| !alike(*a, *b));
-        let Gate { tolerances, verdicts, exit, .. } = faulty.gate;
-        assert_eq!(exit == 1, tolerances || verdicts, "{fault}: the exit code says what was found");
         let mark = |caught: bool| if caught { "caught" } else { "-" };
-        writeln!(
-            table,
-            "| {} | {} | {} | {} | {} | {} |",
-            fault.replace('_', " "),
-            mark(d0),
-            mark(d1),
-            mark(short),
-            mark(tolerances),
-            mark(verdicts)
-        )
-        .unwrap();
-        // Bits tell only where the reference was made: every mistake must show elsewhere too.
-        if !(d0 || short || tolerances || verdicts) {
+        let name = fault.replace('_', " ");
+        writeln!(table, "| {name} | {} | {} | {} |", mark(d0), mark(d1), mark(short)).unwrap();
+        assert!(d1, "{fault} changes no bit");
+        if NOT_ELSEWHERE.contains(&fault) == (d0 || short) {
             missed.push(fault);
         }
     }
     println!("{table}");
-    assert!(missed.is_empty(), "not caught by any level: {missed:?}\n{table}");
-    if !common::on_reference_platform() {
-        return; // what tolerances catch there may differ by a cell
-    }
+    assert!(missed.is_empty(), "not caught as expected away from the reference: {missed:?}");
     // Which level catches which is in docs/verification.md: it must be this table.
     insta::assert_snapshot!(table);
     let page = std::fs::read_to_string(repository().join("docs/verification.md")).unwrap();
     assert!(page.contains(table.trim()), "run `make readme`; the table is now:\n{table}");
+}
+
+/// On numbers and claims alone, as under other numerics.
+#[test]
+fn the_gate_passes_unchanged_code_and_turns_red_for_a_regression() {
+    let (exit, said) = gate(None);
+    assert_eq!(exit, 0, "unchanged code must pass elsewhere, with other seeds: {said}");
+    for fault in ["momentum_off", "labels_shifted", "seed_reused"] {
+        let (exit, said) = gate(Some(fault));
+        assert_eq!(exit, 1, "{fault}: {said}");
+    }
 }
