@@ -18,14 +18,19 @@ OPTIONS = $(call option,profile,$(PROFILE)) $(call option,store,$(STORE)) \
     $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) $(call option,only,$(ONLY)) \
     $(call option,seeds,$(SEEDS))
 
-.PHONY: reproduce test setup build smoke verify plan report readme crosscheck faults fuzz sanitize bench \
+.PHONY: reproduce test test-all test-long setup build smoke verify plan report readme calibrate crosscheck faults fuzz sanitize bench \
     bench-vs-pytorch bench-scaling bench-throughput gpu-kit archive-test cluster-test check check-report ci clean help
 
 reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE, ENGINE)
 	@$(BGM) $(OPTIONS) reproduce $(call option,out,$(OUT)) $(call option,jobs,$(JOBS))
 
-test: setup ## every test, the planted regressions and the comparisons with libtorch included
+test: setup ## the tests, comparisons with libtorch included
 	$(CARGO) test --release --features torch --no-fail-fast
+
+test-all: test test-long ## these and the long ones
+
+test-long: setup ## planted regressions, false alarms of the gate, faults of the disk, recipes, 180,000 images
+	$(CARGO) test --release --features torch --test data_scale --test false_alarms --test recipes -- --ignored
 	$(CARGO) test --release --features planted-faults --test planted --test store_faults
 	@$(CARGO) build --release --quiet $(FEATURES) # the binary in its place is the one without faults again
 
@@ -52,6 +57,9 @@ report: build ## tables, figures and report.html from the store; from expected/r
 
 readme: build ## write the generated tables into README.md and docs/
 	@./scripts/readme.sh
+
+calibrate: ## false alarms and power of the gate: many seeds, planted faults (an hour; SEEDS, FAULTY, FAULTS)
+	@./scripts/calibrate.sh
 
 crosscheck: build ## verdicts again with SciPy, traces and weights in plain PyTorch (environments of their own)
 	@./scripts/crosscheck.sh
@@ -95,7 +103,7 @@ check: setup ## formatting and lints, with libtorch and without
 	$(CARGO) clippy --release --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --release --all-targets --features torch --quiet -- -D warnings
 
-ci: check test smoke check-report ## what .ci/run does
+ci: check test-all smoke check-report ## what .ci/run does
 
 clean: ## everything that was made, libtorch included; not the stored runs
 	rm -rf target reproduction .torch .venv .libtorch .setup-stamp .crosscheck .cluster

@@ -40,6 +40,7 @@ verdicts() { # profile, claim ...
 
 between README.md verdicts "$(verdicts quick)"
 between README.md verdicts-all-claims "$(verdicts all-claims C3 C4)"
+between README.md verdicts-cifar "$(verdicts cifar)"
 between docs/first-edition.md verdicts-first-edition "$(verdicts first-edition)"
 snapshot=tests/snapshots/planted__every_planted_regression_is_caught.snap
 [ ! -e $snapshot ] || between docs/verification.md planted "$(sed '1,/^---$/{/^---$/!d}' $snapshot | sed '1,/^---$/d')"

@@ -74,6 +74,7 @@ fn anonymous_memory() -> f64 {
 }
 
 #[test]
+#[ignore = "minutes: make test-long"]
 fn a_hundred_and_eighty_thousand_images_are_decoded_once_and_never_held_in_memory() {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("cinic-10");

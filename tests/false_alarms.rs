@@ -1,8 +1,8 @@
 //! The promise of `verify::regression`, by simulation: unchanged code with fresh seeds raises
 //! an alarm in at most 6% of verifications of 150 numbers, whatever their distribution; and
 //! what it sees, beside the rule of the first edition.
-//! `cargo test --release --test false_alarms -- --nocapture` prints the tables of
-//! docs/verification.md.
+//! `cargo test --release --test false_alarms -- --ignored --nocapture` prints the tables
+//! of docs/verification.md.
 
 mod simulated;
 
@@ -31,6 +31,7 @@ fn first_edition(blessed: &[Vec<f64>], new: &[Vec<f64>], resolution: f64) -> Vec
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn unchanged_code_raises_an_alarm_in_at_most_six_percent() {
     println!("| distribution | blessed, new seeds | first edition | now |");
     println!("|---|---|---|---|");
@@ -57,6 +58,7 @@ const SHIFTS: [f64; 7] = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0];
 const DRAWS: u64 = 60;
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_shift_is_seen_earlier_than_by_the_first_edition() {
     let world = World::new(Distribution::Normal);
     println!("| blessed, new seeds | rule | {} |", SHIFTS.map(|s| format!("{s} sd")).join(" | "));
@@ -90,6 +92,7 @@ fn a_shift_is_seen_earlier_than_by_the_first_edition() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn pairs_of_the_same_seeds_keep_the_promise_and_see_more() {
     let world = World::new(Distribution::Normal);
     let (mut alarms, mut seen) = (0u32, 0u32);

@@ -2,27 +2,19 @@
 
 mod common;
 
-use common::{Workplace, copy_folder, repository, text};
+use common::{Workplace, code_blocks, copy_folder, repository, text};
 
-const FILE: &str = r#"
-title = "Test accuracy over the batch size"
-summary = "An experiment that did not exist before this file."
-source = "tests/new_experiment.rs"
-base = "image"
-axis = [{ name = "batch", label = "Batch size", level = [
-    { id = "b10", label = "10", value = 10.0, set = { "train.batch_size" = 10, "train.epochs" = 2 } },
-    { id = "b50", label = "50", value = 50.0, set = { "train.batch_size" = 50, "train.epochs" = 2 } },
-] }]
-metric = [{ name = "test_accuracy", label = "Test accuracy", unit = "%" }]
-render = { kind = "line", x = "batch" }
-"#;
+/// The one of docs/extend.md.
+fn file() -> String {
+    code_blocks("extend.md", "toml").swap_remove(0)
+}
 
 #[test]
 fn one_file_is_enough() {
     let place = Workplace::new();
     let tables = place.path("paper_tables");
     copy_folder(&repository().join("paper_tables"), &tables);
-    std::fs::write(tables.join("batch_size.toml"), FILE).unwrap();
+    std::fs::write(tables.join("batch_size.toml"), file()).unwrap();
     let out = place.path("out");
     let output = place.bgm(&[
         "--tables",
@@ -65,7 +57,7 @@ fn mistakes_in_the_file_are_named() {
         let place = Workplace::new();
         let tables = place.path("paper_tables");
         copy_folder(&repository().join("paper_tables"), &tables);
-        std::fs::write(tables.join("batch_size.toml"), FILE.replace(from, to)).unwrap();
+        std::fs::write(tables.join("batch_size.toml"), file().replace(from, to)).unwrap();
         let tables = tables.to_str().unwrap();
         let output = place.bgm(&["--tables", tables, "--only", "batch_size", "plan"]);
         let said = text(&output.stderr);

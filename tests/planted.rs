@@ -1,5 +1,5 @@
 //! Planted regressions: each mistake in the training semantics is caught, and by which level.
-//! Needs the feature `planted-faults`; `make test` runs it.
+//! Needs the feature `planted-faults`; `make test-long` runs it.
 #![cfg(feature = "planted-faults")]
 
 mod common;

@@ -70,6 +70,7 @@ fn the_verdicts_are_the_blessed_ones() {
     for (path, marker, profile, only) in [
         ("README.md", "verdicts", "quick", &[][..]),
         ("README.md", "verdicts-all-claims", "all-claims", &["C3", "C4"]),
+        ("README.md", "verdicts-cifar", "cifar", &[]),
         ("docs/first-edition.md", "verdicts-first-edition", "first-edition", &[]),
     ] {
         let output = place.bgm(&["--profile", profile, "report", "--verdicts"]);

@@ -69,7 +69,7 @@ pub fn write(out: &Path, context: &ReportContext<'_>) -> Result<Vec<PathBuf>, Re
     for result in context.results {
         let numbers = Numbers::new(result, context.verification);
         let id = &result.experiment.id;
-        if let Some(svg) = writer.drawn(id, figures::draw(&numbers))? {
+        if let Some(svg) = figures::draw(&numbers) {
             writer.figure(id, &svg)?;
             drawings.push(Drawing { experiment: id.clone(), svg });
         }
@@ -78,7 +78,7 @@ pub fn write(out: &Path, context: &ReportContext<'_>) -> Result<Vec<PathBuf>, Re
     let forest = if claims.is_empty() {
         None
     } else {
-        let forest = writer.drawn("claims", figures::forest(claims, context.profile))?;
+        let forest = figures::forest(claims, context.profile);
         writer.figure("claims", &forest)?;
         Some(forest)
     };
@@ -130,16 +130,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Names the file in a figure's error.
-    fn drawn<T>(&self, id: &str, drawn: Result<T, FigureError>) -> Result<T, ReportError> {
-        let path = || self.out.join(format!("figures/{id}.svg"));
-        drawn.map_err(|source| ReportError::Figure { path: path(), source })
-    }
-
     fn figure(&mut self, id: &str, svg: &str) -> Result<(), ReportError> {
         self.file(format!("figures/{id}.svg"), svg.as_bytes())?;
-        let png = self.drawn(id, figures::rasterize(svg))?;
-        self.file(format!("figures/{id}.png"), &png)
+        let path = format!("figures/{id}.png");
+        let png = figures::rasterize(svg)
+            .map_err(|source| ReportError::Figure { path: self.out.join(&path), source })?;
+        self.file(path, &png)
     }
 }
 

@@ -239,7 +239,7 @@ fn figures_hold_no_nan_and_say_what_is_missing() {
     let verification = verification();
     for kind in KINDS {
         let result = result(kind);
-        let Some(svg) = figures::draw(&Numbers::new(&result, &verification)).unwrap() else {
+        let Some(svg) = figures::draw(&Numbers::new(&result, &verification)) else {
             assert_eq!(kind, "table");
             continue;
         };
@@ -253,7 +253,7 @@ fn figures_hold_no_nan_and_say_what_is_missing() {
 #[test]
 fn cells_that_are_no_minima_are_told_apart() {
     let verification = verification();
-    let draw = |result| figures::draw(&Numbers::new(&result, &verification)).unwrap().unwrap();
+    let draw = |result| figures::draw(&Numbers::new(&result, &verification)).unwrap();
     let tells = |svg: &str| svg.contains("does not fit its training data");
     for kind in ["line", "bars", "heatmap"] {
         let mut result = result(kind);
@@ -276,7 +276,7 @@ fn a_result_without_a_single_value_is_drawn() {
             seed.run = None;
             seed.values.clear();
         }
-        if let Some(svg) = figures::draw(&Numbers::new(&result, &verification)).unwrap() {
+        if let Some(svg) = figures::draw(&Numbers::new(&result, &verification)) {
             assert!(svg.contains("no data"), "{kind}");
         }
     }

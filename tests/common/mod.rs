@@ -243,6 +243,22 @@ pub fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
 }
 
+/// The code blocks of a page of docs/ by language, in order, without their indentation.
+pub fn code_blocks(page: &str, language: &str) -> Vec<String> {
+    let page = std::fs::read_to_string(repository().join("docs").join(page)).unwrap();
+    let mut blocks = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        let Some((indentation, found)) = line.split_once("```") else { continue };
+        let of = |line: &str| line.strip_prefix(indentation).unwrap_or_default().to_owned() + "\n";
+        let body = lines.by_ref().take_while(|line| line.trim() != "```").map(of).collect();
+        if found == language {
+            blocks.push(body);
+        }
+    }
+    blocks
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -110,7 +110,7 @@ impl Simulation {
         let failed = |e: &dyn std::fmt::Display| {
             CliError::Environment(format!("{}: {e}; see --out", out.display()))
         };
-        let svg = figures::scaling(&points, &title, &how).map_err(|e| failed(&e))?;
+        let svg = figures::scaling(&points, &title, &how);
         let png = figures::rasterize(&svg).map_err(|e| failed(&e))?;
         std::fs::create_dir_all(out).map_err(|e| failed(&e))?;
         std::fs::write(out.join("simulation.svg"), svg).map_err(|e| failed(&e))?;

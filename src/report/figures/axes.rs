@@ -110,7 +110,7 @@ impl Panel {
     }
 
     /// Horizontal grid lines with their numbers at the left.
-    pub fn y_axis(&self, canvas: &mut Canvas<'_>, scale: Scale, marks: &[f64], numbers: bool) {
+    pub fn y_axis(&self, canvas: &mut Canvas, scale: Scale, marks: &[f64], numbers: bool) {
         for &value in marks {
             let y = scale.at(value);
             canvas.line(&[(self.left, y), (self.right, y)], Pen::new(GRID, 1.0));
@@ -123,7 +123,7 @@ impl Panel {
 
     /// The line below, with a short mark and a text at each of `marks`. A text that would
     /// touch the one before is left out.
-    pub fn x_axis(&self, canvas: &mut Canvas<'_>, scale: Scale, marks: &[(f64, String)]) {
+    pub fn x_axis(&self, canvas: &mut Canvas, scale: Scale, marks: &[(f64, String)]) {
         let font = Font::new(11.0).colour(MUTED).anchor(Anchor::Middle);
         let mut free_from = f64::NEG_INFINITY;
         for (value, text) in marks {
@@ -140,13 +140,13 @@ impl Panel {
     }
 
     /// What x is, centred below.
-    pub fn x_label(&self, canvas: &mut Canvas<'_>, text: &str) {
+    pub fn x_label(&self, canvas: &mut Canvas, text: &str) {
         let font = Font::new(12.0).anchor(Anchor::Middle);
         canvas.text((self.middle().0, self.bottom + 34.0), text, font);
     }
 
     /// What y is, upwards at `x`, in several lines where it is longer than the panel is high.
-    pub fn y_label(&self, canvas: &mut Canvas<'_>, x: f64, text: &str) {
+    pub fn y_label(&self, canvas: &mut Canvas, x: f64, text: &str) {
         let font = Font::new(12.0).upwards();
         let lines = wrap(text, font, self.bottom - self.top + 40.0);
         for (place, line) in lines.iter().rev().enumerate() {
@@ -197,7 +197,7 @@ fn legend_places(at: Point, right: f64, entries: &[Entry]) -> Vec<Point> {
     entries.iter().map(place).collect()
 }
 
-fn legend(canvas: &mut Canvas<'_>, at: Point, right: f64, entries: &[Entry]) {
+fn legend(canvas: &mut Canvas, at: Point, right: f64, entries: &[Entry]) {
     let font = Font::new(11.0).colour(INK);
     for (entry, (x, y)) in entries.iter().zip(legend_places(at, right, entries)) {
         let middle = (x + 12.0, y);
@@ -220,7 +220,7 @@ fn legend(canvas: &mut Canvas<'_>, at: Point, right: f64, entries: &[Entry]) {
 }
 
 /// A line with a stop at each end: an interval.
-pub fn whisker(canvas: &mut Canvas<'_>, from: Point, to: Point, colour: Rgb) {
+pub fn whisker(canvas: &mut Canvas, from: Point, to: Point, colour: Rgb) {
     let pen = Pen::new(colour, 1.6);
     canvas.line(&[from, to], pen);
     let across = if from.1 == to.1 { (0.0, 3.5) } else { (3.5, 0.0) };
@@ -262,7 +262,7 @@ impl Head<'_> {
         places.last().map_or(at.1, |last| last.1 + LEGEND_LINE)
     }
 
-    pub fn draw(&self, canvas: &mut Canvas<'_>, width: f64) {
+    pub fn draw(&self, canvas: &mut Canvas, width: f64) {
         let (title, how) = Head::fonts();
         let (left, inner) = (Head::LEFT, width - 2.0 * Head::LEFT);
         let used = canvas.paragraph((left, Head::TOP), inner, self.title, title);
@@ -293,7 +293,7 @@ pub fn longest<'t>(texts: impl IntoIterator<Item = &'t str>, font: Font, most: f
 }
 
 /// Says in the middle of a panel that there is nothing to draw.
-pub fn no_data(canvas: &mut Canvas<'_>, panel: Panel) {
+pub fn no_data(canvas: &mut Canvas, panel: Panel) {
     let font = Font::new(13.0).colour(MUTED).anchor(Anchor::Middle);
     canvas.text(panel.middle(), "no data", font);
 }

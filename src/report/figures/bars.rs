@@ -1,6 +1,7 @@
 //! The main metric of every cell, one row a cell: mean as a mark, its interval, the single
 //! seeds, and the blessed and published values where there are any.
 
+use super::WIDTH;
 use super::axes::{
     Entry, Head, Panel, Sample, Scale, UNFIT_ENTRY, labelled, longest, marks_explained, no_data,
     padded, ticks, whisker,
@@ -8,7 +9,6 @@ use super::axes::{
 use super::canvas::{Anchor, Canvas, Font, Pen, wrap};
 use super::line::{starts, within_unit};
 use super::palette::{AXIS, GRID, INK, MUTED, Marker, Rgb, SHADE, as_text, colour, marker};
-use super::{FigureError, WIDTH};
 use crate::experiments::Experiment;
 use crate::report::layout::{Number, Numbers, metric_label, product};
 
@@ -50,10 +50,7 @@ fn series_axis(experiment: &Experiment) -> Option<usize> {
 }
 
 /// The figure.
-///
-/// # Errors
-/// If the drawing backend fails.
-pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
+pub fn draw(numbers: &Numbers<'_>) -> String {
     let experiment = numbers.experiment();
     let series = series_axis(experiment);
     let groups = groups(numbers, series);
@@ -189,7 +186,7 @@ fn entries(experiment: &Experiment, series: Option<usize>, rows: &[&Number<'_>])
     entries
 }
 
-fn row(canvas: &mut Canvas<'_>, number: &Number<'_>, looks: (Rgb, Marker), x: Scale, y: f64) {
+fn row(canvas: &mut Canvas, number: &Number<'_>, looks: (Rgb, Marker), x: Scale, y: f64) {
     let (colour, marker) = looks;
     let font = Font::new(11.0).colour(MUTED);
     let Some(mean) = number.mean() else {

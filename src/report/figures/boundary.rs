@@ -2,20 +2,17 @@
 //! Bayes rule, and the points that were trained on. One panel a cell: in a grid, or with arrows
 //! from where each run started ([`super::journey`]).
 
+use super::WIDTH;
 use super::axes::{DAGGER, Entry, Head, Panel, Sample, UNFIT};
 use super::canvas::{Canvas, Pen};
 use super::decision::{CLASS, MARKER, aspect, cell_title, draw_cell};
 use super::journey::{self, Journey};
 use super::palette::INK;
-use super::{FigureError, WIDTH};
 use crate::experiments::results::ExperimentResult;
 use crate::report::layout::Numbers;
 
 /// The figure.
-///
-/// # Errors
-/// If the drawing backend fails.
-pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
+pub fn draw(numbers: &Numbers<'_>) -> String {
     let result = numbers.result;
     let title = &result.experiment.title;
     let is_poisoned = result.cells.iter().any(|cell| !cell.poison().is_empty());
@@ -37,7 +34,7 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
 }
 
 /// One panel a cell, in the order of the grid.
-fn grid(result: &ExperimentResult, head: &Head<'_>) -> Result<String, FigureError> {
+fn grid(result: &ExperimentResult, head: &Head<'_>) -> String {
     let experiment = &result.experiment;
     let count = result.cells.len().max(1);
     let columns = match experiment.axes.last() {

@@ -1,16 +1,11 @@
-//! A sheet to draw on: plotters' SVG backend, in fractions of a pixel.
-//!
-//! The backend takes whole coordinates, which makes curves jagged. So everything is drawn
-//! ten times as large, and the view box of the finished picture scales it back.
+//! A sheet to draw on, which becomes SVG. One unit is one pixel; coordinates are written to a
+//! hundredth of it.
 
-use super::FigureError;
 use super::palette::{INK, Marker, PAPER, Rgb};
-use plotters::backend::{DrawingBackend, SVGBackend};
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{
-    Color, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, ShapeStyle, TextStyle,
-};
+use crate::report::escape;
+use std::fmt::{self, Display, Write};
 use std::sync::OnceLock;
+use ttf_parser::Face;
 
 /// Where the font of a browser or rasterizer is looked for; the first is the one inside this
 /// binary.
@@ -18,8 +13,8 @@ const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
 pub const REGULAR: &[u8] = include_bytes!("../../../assets/fonts/DejaVuSans.ttf");
 pub const BOLD: &[u8] = include_bytes!("../../../assets/fonts/DejaVuSans-Bold.ttf");
 
-/// Sheet units per pixel.
-const FINE: f64 = 10.0;
+/// From the middle of a text down to its baseline, over the size: half of the font's x-height.
+const MIDDLE: f64 = 0.2735;
 
 /// A place in pixels from the upper left.
 pub type Point = (f64, f64);
@@ -89,31 +84,21 @@ impl Font {
     pub fn upwards(self) -> Font {
         Font { upwards: true, anchor: Anchor::Middle, ..self }
     }
-
-    fn description(self) -> FontDesc<'static> {
-        register_fonts();
-        let style = if self.bold { FontStyle::Bold } else { FontStyle::Normal };
-        // plotters writes size / 1.24 as the font size.
-        FontDesc::new(FontFamily::Name(FAMILY), self.size * FINE * 1.24, style)
-    }
 }
 
-fn register_fonts() {
-    static DONE: OnceLock<()> = OnceLock::new();
-    DONE.get_or_init(|| {
-        for (style, bytes) in [(FontStyle::Normal, REGULAR), (FontStyle::Bold, BOLD)] {
-            // It can only fail on bytes that are no font, and these are compiled in.
-            let _ = plotters::style::register_font(FAMILY, style, bytes);
-        }
-    });
+/// The fonts inside this binary; `None` cannot be, since they are compiled in.
+fn face(bold: bool) -> Option<&'static Face<'static>> {
+    static FACES: OnceLock<[Option<Face<'static>>; 2]> = OnceLock::new();
+    let faces = FACES.get_or_init(|| [REGULAR, BOLD].map(|bytes| Face::parse(bytes, 0).ok()));
+    faces[usize::from(bold)].as_ref()
 }
 
-/// Width of `text` in pixels.
+/// Width of `text` in pixels: the advances of its characters.
 pub fn text_width(text: &str, font: Font) -> f64 {
-    let size = font.description().box_size(text).map(|(width, _)| f64::from(width));
-    // plotters takes the size for the line height (1.164 em in this font) when it measures,
-    // and for 1.24 em when it draws.
-    size.unwrap_or(0.0) / FINE * 1.164 / 1.24
+    let Some(face) = face(font.bold) else { return 0.0 };
+    let advance = |c| face.glyph_index(c).and_then(|glyph| face.glyph_hor_advance(glyph));
+    let units: f64 = text.chars().filter_map(advance).map(f64::from).sum();
+    units / f64::from(face.units_per_em()) * font.size
 }
 
 /// `text` in lines that are no wider than `width` pixels, broken at spaces.
@@ -140,92 +125,60 @@ pub fn paragraph_height(text: &str, font: Font, width: f64) -> f64 {
 }
 
 /// A picture being drawn.
-pub struct Canvas<'a> {
-    backend: SVGBackend<'a>,
-    failure: Option<String>,
+pub struct Canvas {
+    body: String,
 }
 
-impl Canvas<'_> {
+impl Canvas {
     /// Draws a picture of `size` pixels with `draw` and gives its SVG. `title` is what a
     /// screen reader says.
-    ///
-    /// # Errors
-    /// If the backend refuses a shape.
-    pub fn picture(
-        size: (f64, f64),
-        title: &str,
-        draw: impl FnOnce(&mut Canvas<'_>),
-    ) -> Result<String, FigureError> {
-        let mut svg = String::new();
-        let fine = |x: f64| (x * FINE).round() as u32;
-        let sheet = (fine(size.0), fine(size.1));
-        let mut canvas =
-            Canvas { backend: SVGBackend::with_string(&mut svg, sheet), failure: None };
-        canvas.rectangle((0.0, 0.0), size, PAPER, 1.0);
+    pub fn picture(size: (f64, f64), title: &str, draw: impl FnOnce(&mut Canvas)) -> String {
+        let (width, height) = (size.0.round(), size.1.round());
+        let mut canvas = Canvas { body: String::new() };
+        canvas.rectangle((0.0, 0.0), (width, height), PAPER, 1.0);
         draw(&mut canvas);
-        let finished = canvas.backend.present().map_err(|e| e.to_string());
-        let failure = canvas.failure.take().or(finished.err());
-        drop(canvas);
-        if let Some(problem) = failure {
-            return Err(FigureError::Draw { problem });
-        }
-        let (_, body) = svg.split_once('\n').unwrap_or_default();
-        let header = format!(
-            "<svg width=\"{}\" height=\"{}\" viewBox=\"0 0 {} {}\" \
+        format!(
+            "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
              xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" stroke-linejoin=\"round\">\n\
-             <title>{}</title>\n",
-            size.0.round(),
-            size.1.round(),
-            sheet.0,
-            sheet.1,
-            crate::report::escape::xml(title)
-        );
-        Ok(header + body)
+             <title>{}</title>\n{}</svg>\n",
+            escape::xml(title),
+            canvas.body
+        )
     }
 
-    fn note<E: std::fmt::Display>(&mut self, outcome: Result<(), E>) {
-        if let Err(error) = outcome {
-            self.failure.get_or_insert_with(|| error.to_string());
-        }
+    /// An element without content.
+    fn element(&mut self, element: fmt::Arguments<'_>) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.body, "<{element}/>");
     }
 
     /// A line through `points`; a point that is not finite breaks it.
     pub fn line(&mut self, points: &[Point], pen: Pen) {
-        for stretch in points.split(|p| !(p.0.is_finite() && p.1.is_finite())) {
-            if pen.dashes.is_empty() {
-                self.stroke(stretch, pen);
-            } else {
-                for dash in dash(stretch, pen.dashes) {
-                    self.stroke(&dash, pen);
-                }
-            }
+        for stretch in points.split(|p| !is_finite(p)).filter(|stretch| stretch.len() > 1) {
+            let (points, pen) = (Places(stretch), Stroke(pen));
+            self.element(format_args!("polyline points=\"{points}\" fill=\"none\"{pen}"));
         }
-    }
-
-    fn stroke(&mut self, points: &[Point], pen: Pen) {
-        if points.len() < 2 {
-            return;
-        }
-        let style = style(pen.colour, pen.alpha, pen.width, false);
-        let outcome = self.backend.draw_path(points.iter().map(|&p| fine(p)), &style);
-        self.note(outcome);
     }
 
     /// A filled polygon (nonzero rule); nothing if a point is not finite.
     pub fn polygon(&mut self, points: &[Point], colour: Rgb, alpha: f64) {
-        if points.len() < 3 || points.iter().any(|p| !(p.0.is_finite() && p.1.is_finite())) {
-            return;
+        if points.len() >= 3 && points.iter().all(is_finite) {
+            let (points, fill) = (Places(points), Fill(colour, alpha));
+            self.element(format_args!("polygon points=\"{points}\"{fill}"));
         }
-        let style = style(colour, alpha, 0.0, true);
-        let outcome = self.backend.fill_polygon(points.iter().map(|&p| fine(p)), &style);
-        self.note(outcome);
     }
 
     /// A filled rectangle from corner to corner.
     pub fn rectangle(&mut self, from: Point, to: Point, colour: Rgb, alpha: f64) {
-        let style = style(colour, alpha, 0.0, true);
-        let outcome = self.backend.draw_rect(fine(from), fine(to), &style, true);
-        self.note(outcome);
+        if !(is_finite(&from) && is_finite(&to)) {
+            return;
+        }
+        let (x, y) = (Short(from.0.min(to.0)), Short(from.1.min(to.1)));
+        let (width, height) = (Short((to.0 - from.0).abs()), Short((to.1 - from.1).abs()));
+        let fill = Fill(colour, alpha);
+        self.element(format_args!(
+            "rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"{fill}"
+        ));
     }
 
     /// Slanting lines over a rectangle, from its upper left to its lower right corner.
@@ -243,16 +196,19 @@ impl Canvas<'_> {
 
     /// A filled mark of `radius` pixels, or its outline where `outline` gives a width.
     pub fn mark(&mut self, at: Point, radius: f64, marker: Marker, pen: Pen, filled: bool) {
-        if !(at.0.is_finite() && at.1.is_finite()) {
+        if !is_finite(&at) {
             return;
         }
         let (x, y) = at;
         let corners: Vec<Point> = match marker {
             Marker::Circle => {
-                let style = style(pen.colour, pen.alpha, pen.width, filled);
-                let size = (radius * FINE).round() as u32;
-                let outcome = self.backend.draw_circle(fine(at), size, &style, filled);
-                return self.note(outcome);
+                let (x, y, r) = (Short(x), Short(y), Short(radius));
+                let circle = format_args!("circle cx=\"{x}\" cy=\"{y}\" r=\"{r}\"");
+                return if filled {
+                    self.element(format_args!("{circle}{}", Fill(pen.colour, pen.alpha)));
+                } else {
+                    self.element(format_args!("{circle} fill=\"none\"{}", Stroke(pen)));
+                };
             }
             Marker::Square => {
                 let r = radius * 0.88;
@@ -271,25 +227,33 @@ impl Canvas<'_> {
             self.polygon(&corners, pen.colour, pen.alpha);
         } else {
             let closed = [&corners[..], &corners[..2]].concat();
-            self.stroke(&closed, pen);
+            self.line(&closed, pen);
         }
     }
 
     /// A text whose vertical middle is at `at`.
     pub fn text(&mut self, at: Point, text: &str, font: Font) {
         let anchor = match font.anchor {
-            Anchor::Left => HPos::Left,
-            Anchor::Middle => HPos::Center,
-            Anchor::Right => HPos::Right,
+            Anchor::Left => "start",
+            Anchor::Middle => "middle",
+            Anchor::Right => "end",
         };
-        let turn = if font.upwards { FontTransform::Rotate270 } else { FontTransform::None };
-        let (r, g, b) = font.colour;
-        let colour = RGBColor(r, g, b);
-        let style = TextStyle::from(font.description().transform(turn))
-            .color(&colour)
-            .pos(Pos::new(anchor, VPos::Center));
-        let outcome = self.backend.draw_text(text, &style, fine(at));
-        self.note(outcome);
+        let (x, y) = (Short(at.0), Short(at.1));
+        let _ = write!(
+            self.body,
+            "<text x=\"{x}\" y=\"{}\" text-anchor=\"{anchor}\" font-family=\"{FAMILY}\" \
+             font-size=\"{}\"{}",
+            Short(at.1 + MIDDLE * font.size),
+            Short(font.size),
+            Fill(font.colour, 1.0)
+        );
+        if font.bold {
+            self.body.push_str(" font-weight=\"bold\"");
+        }
+        if font.upwards {
+            let _ = write!(self.body, " transform=\"rotate(-90 {x} {y})\"");
+        }
+        let _ = writeln!(self.body, ">{}</text>", escape::xml(text));
     }
 
     /// Lines of text, the first one's middle at `at`; gives the height used.
@@ -301,46 +265,60 @@ impl Canvas<'_> {
     }
 }
 
-fn fine((x, y): Point) -> (i32, i32) {
-    ((x * FINE).round() as i32, (y * FINE).round() as i32)
+fn is_finite(point: &Point) -> bool {
+    point.0.is_finite() && point.1.is_finite()
 }
 
-fn style((r, g, b): Rgb, alpha: f64, width: f64, filled: bool) -> ShapeStyle {
-    ShapeStyle {
-        color: RGBColor(r, g, b).mix(alpha),
-        filled,
-        stroke_width: (width * FINE).round() as u32,
+/// A number to a hundredth.
+struct Short(f64);
+
+impl Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Adding zero turns a negative zero into a positive one.
+        write!(f, "{}", (self.0 * 100.0).round() / 100.0 + 0.0)
     }
 }
 
-/// `points` cut into the strokes of a dashed line.
-fn dash(points: &[Point], pattern: &[f64]) -> Vec<Vec<Point>> {
-    let mut strokes: Vec<Vec<Point>> = Vec::new();
-    let (mut place, mut left) = (0, pattern[0]);
-    let mut current = points.first().map(|&p| vec![p]).unwrap_or_default();
-    for pair in points.windows(2) {
-        let (mut from, to) = (pair[0], pair[1]);
-        loop {
-            let (dx, dy) = (to.0 - from.0, to.1 - from.1);
-            let length = libm::hypot(dx, dy);
-            if length <= left {
-                left -= length;
-                current.push(to);
-                break;
-            }
-            let cut = (from.0 + dx * left / length, from.1 + dy * left / length);
-            current.push(cut);
-            if place % 2 == 0 {
-                strokes.push(std::mem::take(&mut current));
-            }
-            place = (place + 1) % (pattern.len() + pattern.len() % 2);
-            left = pattern[place % pattern.len()];
-            current = vec![cut];
-            from = cut;
+struct Places<'a>(&'a [Point]);
+
+impl Display for Places<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, &(x, y)) in self.0.iter().enumerate() {
+            let space = if i == 0 { "" } else { " " };
+            write!(f, "{space}{},{}", Short(x), Short(y))?;
         }
+        Ok(())
     }
-    if place % 2 == 0 && current.len() > 1 {
-        strokes.push(current);
+}
+
+/// A colour as an attribute of `part`, and its opacity where it is not 1.
+fn coloured(f: &mut fmt::Formatter<'_>, part: &str, (r, g, b): Rgb, alpha: f64) -> fmt::Result {
+    write!(f, " {part}=\"#{r:02X}{g:02X}{b:02X}\"")?;
+    if alpha < 1.0 {
+        write!(f, " {part}-opacity=\"{}\"", Short(alpha))?;
     }
-    strokes
+    Ok(())
+}
+
+struct Fill(Rgb, f64);
+
+impl Display for Fill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        coloured(f, "fill", self.0, self.1)
+    }
+}
+
+struct Stroke(Pen);
+
+impl Display for Stroke {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Pen { colour, alpha, width, dashes } = self.0;
+        coloured(f, "stroke", colour, alpha)?;
+        write!(f, " stroke-width=\"{}\"", Short(width))?;
+        for (i, &length) in dashes.iter().enumerate() {
+            let before = if i == 0 { " stroke-dasharray=\"" } else { " " };
+            write!(f, "{before}{}", Short(length))?;
+        }
+        if dashes.is_empty() { Ok(()) } else { f.write_str("\"") }
+    }
 }

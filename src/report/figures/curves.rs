@@ -1,6 +1,7 @@
 //! Accuracy over epochs: the random-label fit before, the true labels after, one divider at
 //! the moment the labels change, and the learning rate beneath.
 
+use super::WIDTH;
 use super::axes::{
     DAGGER, Entry, Head, Panel, Sample, Scale, decades, labelled, longest, no_data, spread, ticks,
 };
@@ -9,7 +10,6 @@ use super::course::{
     Curve, Group, Stretch, Time, Track, average, groups, images_along, track, track_before,
 };
 use super::palette::{AXIS, INK, MUTED, SHADE, as_text};
-use super::{FigureError, WIDTH};
 use crate::experiments::results::{ExperimentResult, RunResult};
 use crate::train::metrics::Evaluation;
 use crate::train::schedule::planned_rate;
@@ -20,10 +20,7 @@ const RATE_HEIGHT: f64 = 84.0;
 const GAP: f64 = 22.0;
 
 /// The figure.
-///
-/// # Errors
-/// If the drawing backend fails.
-pub fn draw(result: &ExperimentResult) -> Result<String, FigureError> {
+pub fn draw(result: &ExperimentResult) -> String {
     let groups = groups(result);
     let columns = if groups.len() > 1 { 2 } else { 1 };
     let rows = groups.len().div_ceil(columns);
@@ -81,7 +78,7 @@ fn entries() -> Vec<Entry> {
     ]
 }
 
-fn draw_panel(canvas: &mut Canvas<'_>, group: &Group<'_>, panel: Panel, time: &Time, room: f64) {
+fn draw_panel(canvas: &mut Canvas, group: &Group<'_>, panel: Panel, time: &Time, room: f64) {
     let font = Font::new(13.0).bold();
     canvas.text((panel.left, panel.top - 14.0), &group.label, font);
     let y = Scale::linear((0.0, 100.0), (panel.bottom, panel.top));
@@ -111,7 +108,7 @@ fn draw_panel(canvas: &mut Canvas<'_>, group: &Group<'_>, panel: Panel, time: &T
     time_axis(canvas, rates, time);
 }
 
-fn time_axis(canvas: &mut Canvas<'_>, panel: Panel, time: &Time) {
+fn time_axis(canvas: &mut Canvas, panel: Panel, time: &Time) {
     let divider = time.at(0.0);
     let marks = |scale: &Scale| {
         let room = ((scale.end - scale.start) / 50.0).max(4.0) as usize;
@@ -142,7 +139,7 @@ struct End<'g, 'a> {
 
 /// Means, bands and seeds; gives the ends of the curves.
 fn accuracies<'g, 'a>(
-    canvas: &mut Canvas<'_>,
+    canvas: &mut Canvas,
     group: &'g Group<'a>,
     time: &Time,
     y: Scale,
@@ -192,7 +189,7 @@ fn accuracies<'g, 'a>(
 }
 
 /// Direct labels, right of the panel: the final value and what the line is.
-fn end_labels(canvas: &mut Canvas<'_>, ends: &[End<'_, '_>], panel: Panel, room: f64) {
+fn end_labels(canvas: &mut Canvas, ends: &[End<'_, '_>], panel: Panel, room: f64) {
     let font = Font::new(11.0);
     let texts: Vec<Vec<String>> =
         ends.iter().map(|end| wrap(&end.curve.end_label(), font, room)).collect();
@@ -230,7 +227,7 @@ fn rates(run: &RunResult, offset: f64) -> Track {
 }
 
 /// Learning rates as steps on a logarithmic axis. Courses that are the same are drawn once.
-fn learning_rates(canvas: &mut Canvas<'_>, group: &Group<'_>, panel: Panel, time: &Time) {
+fn learning_rates(canvas: &mut Canvas, group: &Group<'_>, panel: Panel, time: &Time) {
     let course = |run: &RunResult| -> Track {
         let before =
             run.parent.as_deref().map(|parent| rates(parent, f64::from(parent.metrics.epochs)));

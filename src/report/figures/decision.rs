@@ -50,7 +50,7 @@ pub fn aspect(result: &ExperimentResult) -> f64 {
 }
 
 /// A cell's network at its end.
-pub fn draw_cell(canvas: &mut Canvas<'_>, panel: Panel, title: &str, cell: &CellResult) {
+pub fn draw_cell(canvas: &mut Canvas, panel: Panel, title: &str, cell: &CellResult) {
     let Some((seed, measured)) = shown(cell) else {
         draw_panel(canvas, panel, title, None);
         return;
@@ -66,7 +66,7 @@ pub fn draw_cell(canvas: &mut Canvas<'_>, panel: Panel, title: &str, cell: &Cell
 
 /// The answers of a network: the series `grid` of a measurement of a seed's run.
 pub fn draw_panel(
-    canvas: &mut Canvas<'_>,
+    canvas: &mut Canvas,
     panel: Panel,
     title: &str,
     shown: Option<(&SeedResult, &Measured, &str)>,
@@ -104,7 +104,7 @@ pub fn draw_panel(
 }
 
 /// The two answers as areas, and the line between them.
-fn regions(canvas: &mut Canvas<'_>, measured: &Measured, grid: &str, panel: Panel) {
+fn regions(canvas: &mut Canvas, measured: &Measured, grid: &str, panel: Panel) {
     canvas.rectangle((panel.left, panel.top), (panel.right, panel.bottom), CLASS[0], 0.16);
     let grid = measured.series.get(grid);
     let size = measured.series.get("size").filter(|size| size.len() == 2);
@@ -130,7 +130,7 @@ fn regions(canvas: &mut Canvas<'_>, measured: &Measured, grid: &str, panel: Pane
     }
 }
 
-fn points(canvas: &mut Canvas<'_>, measured: &Measured, x: Scale, y: Scale, panel: Panel) {
+fn points(canvas: &mut Canvas, measured: &Measured, x: Scale, y: Scale, panel: Panel) {
     let Some(points) = measured.series.get("points") else { return };
     for point in points.as_chunks::<4>().0 {
         let [px, py, label, truth] = *point;

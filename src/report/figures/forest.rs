@@ -1,9 +1,9 @@
 //! All claims at a glance: each effect with its interval against its margin, zero in line.
 
+use super::WIDTH;
 use super::axes::{Entry, Head, Sample, whisker};
 use super::canvas::{Canvas, Font, Pen, wrap};
 use super::palette::{AXIS, GRID, INK, MUTED, Marker, Rgb, SHADE};
-use super::{FigureError, WIDTH};
 use crate::report::words;
 use crate::verify::outcome::{ClaimOutcome, Verdict};
 
@@ -26,10 +26,7 @@ fn looks(verdict: Verdict) -> (Rgb, Marker) {
 }
 
 /// The figure.
-///
-/// # Errors
-/// If the drawing backend fails.
-pub fn forest(claims: &[ClaimOutcome], profile: &str) -> Result<String, FigureError> {
+pub fn forest(claims: &[ClaimOutcome], profile: &str) -> String {
     let title = format!("Every claim against its margin (profile {profile})");
     let how = "Each row has its own scale (units differ); only zero is common. Mark and bar: the \
                effect and its 95% interval. Upright strokes: the bounds that it must keep; tinted: \
@@ -68,7 +65,7 @@ fn description(claim: &ClaimOutcome) -> Vec<String> {
     wrap(&words::direction(claim), Font::new(10.5), LEFT - 188.0)
 }
 
-fn row(canvas: &mut Canvas<'_>, claim: &ClaimOutcome, y: f64) {
+fn row(canvas: &mut Canvas, claim: &ClaimOutcome, y: f64) {
     let (colour, marker) = looks(claim.verdict);
     let small = Font::new(10.5).colour(MUTED);
     canvas.text((20.0, y), &claim.id, Font::new(13.0).bold());

@@ -1,12 +1,12 @@
 //! The main metric over two axes, its numbers in the cells.
 
+use super::WIDTH;
 use super::axes::{
     Entry, Head, Panel, Sample, Scale, UNFIT_ENTRY, longest, marks_explained, no_data, tick_text,
     ticks,
 };
 use super::canvas::{Anchor, Canvas, Font, Pen, wrap};
 use super::palette::{AXIS, INK, MUTED, PAPER, sequential, text_on};
-use super::{FigureError, WIDTH};
 use crate::experiments::Experiment;
 use crate::report::layout::{Number, Numbers, metric_label, product, show};
 use crate::report::words;
@@ -41,10 +41,7 @@ impl Axes {
 }
 
 /// The figure.
-///
-/// # Errors
-/// If the drawing backend fails.
-pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
+pub fn draw(numbers: &Numbers<'_>) -> String {
     let experiment = numbers.experiment();
     let axes = Axes::new(experiment);
     let mut panels = product(experiment, &axes.panels);
@@ -111,7 +108,7 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
 }
 
 fn draw_grid<'n, 'a: 'n>(
-    canvas: &mut Canvas<'_>,
+    canvas: &mut Canvas,
     all: &Numbers<'_>,
     axes: &Axes,
     numbers: impl Iterator<Item = &'n Number<'a>>,
@@ -182,7 +179,7 @@ fn draw_grid<'n, 'a: 'n>(
     panel.y_label(canvas, panel.left - room - 30.0, &y_axis.label);
 }
 
-fn colour_bar(canvas: &mut Canvas<'_>, bar: Panel, range: (f64, f64), label: &str) {
+fn colour_bar(canvas: &mut Canvas, bar: Panel, range: (f64, f64), label: &str) {
     // A single value needs no scale.
     if range.0 >= range.1 {
         return;

@@ -2,11 +2,11 @@
 //! to what training on the true labels makes of them at the right. An arrow leads from the
 //! weights that a run started from.
 
+use super::WIDTH;
 use super::axes::{Head, Panel};
 use super::canvas::{Canvas, Font, Pen, Point};
 use super::decision::{START, aspect, cell_title, draw_cell, draw_panel, shown};
 use super::palette::{INK, MUTED};
-use super::{FigureError, WIDTH};
 use crate::experiments::results::{CellResult, ExperimentResult, Measured, SeedResult};
 use crate::report::layout::Numbers;
 
@@ -67,10 +67,7 @@ impl<'a> Journey<'a> {
     }
 
     /// The figure below its head.
-    ///
-    /// # Errors
-    /// If the drawing backend fails.
-    pub fn draw(&self, numbers: &Numbers<'_>, head: &Head<'_>) -> Result<String, FigureError> {
+    pub fn draw(&self, numbers: &Numbers<'_>, head: &Head<'_>) -> String {
         let height = SIDE * aspect(self.result);
         let row_height = height + 104.0;
         let top = head.height(WIDTH) + 46.0;
@@ -113,13 +110,7 @@ impl<'a> Journey<'a> {
         })
     }
 
-    fn draw_start(
-        &self,
-        canvas: &mut Canvas<'_>,
-        numbers: &Numbers<'_>,
-        origin: Origin,
-        panel: Panel,
-    ) {
+    fn draw_start(&self, canvas: &mut Canvas, numbers: &Numbers<'_>, origin: Origin, panel: Panel) {
         match origin {
             Origin::Random => {
                 let (seed, measured) = self.random;
@@ -145,7 +136,7 @@ fn lower(result: &ExperimentResult, cell: &CellResult) -> String {
 
 /// The number of regions below a panel: at the seed that is shown, over all seeds, and as the
 /// published figure shows it.
-fn told(canvas: &mut Canvas<'_>, numbers: &Numbers<'_>, cell: &CellResult, panel: Panel) {
+fn told(canvas: &mut Canvas, numbers: &Numbers<'_>, cell: &CellResult, panel: Panel) {
     let number = numbers.iter().find(|n| n.metric.name == REGIONS && n.cell.levels == cell.levels);
     let (Some(number), Some((seed, _))) = (number, shown(cell)) else { return };
     let own = number.samples.iter().find(|(other, _)| *other == seed.seed);
@@ -161,7 +152,7 @@ fn told(canvas: &mut Canvas<'_>, numbers: &Numbers<'_>, cell: &CellResult, panel
 }
 
 /// A line with a head at its end.
-fn arrow(canvas: &mut Canvas<'_>, from: Point, to: Point) {
+fn arrow(canvas: &mut Canvas, from: Point, to: Point) {
     let (dx, dy) = (to.0 - from.0, to.1 - from.1);
     let length = libm::hypot(dx, dy);
     if length < 1.0 {

@@ -1,13 +1,13 @@
 //! The main metric over a numeric axis: a line for each level of the series, intervals over
 //! seeds, the single seeds.
 
+use super::WIDTH;
 use super::axes::{
     Entry, Head, Panel, Sample, Scale, UNFIT_ENTRY, longest, marks_explained, no_data, padded,
     spread, tick_text, ticks, whisker,
 };
 use super::canvas::{Canvas, Font, Pen, text_width, wrap};
 use super::palette::{AXIS, INK, Marker, PAPER, Rgb, as_text, colour, dashes, marker};
-use super::{FigureError, WIDTH};
 use crate::experiments::Experiment;
 use crate::report::layout::{Number, Numbers, metric_label, product, show};
 
@@ -56,10 +56,7 @@ impl Places {
 }
 
 /// The figure.
-///
-/// # Errors
-/// If the drawing backend fails.
-pub fn draw(numbers: &Numbers<'_>) -> Result<String, FigureError> {
+pub fn draw(numbers: &Numbers<'_>) -> String {
     let experiment = numbers.experiment();
     let find = |name: &Option<String>| {
         experiment.axes.iter().position(|axis| Some(&axis.name) == name.as_ref())
@@ -186,7 +183,7 @@ struct End {
 }
 
 fn draw_lines(
-    canvas: &mut Canvas<'_>,
+    canvas: &mut Canvas,
     experiment: &Experiment,
     numbers: &[&Number<'_>],
     (x_axis, series): (usize, Option<usize>),
@@ -239,7 +236,7 @@ fn draw_lines(
 
 /// Direct labels, right of the panel: the last value and what the line is.
 fn end_labels(
-    canvas: &mut Canvas<'_>,
+    canvas: &mut Canvas,
     experiment: &Experiment,
     series: Option<usize>,
     ends: &[End],

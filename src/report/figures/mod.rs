@@ -30,22 +30,15 @@ pub const WIDTH: f64 = 960.0;
 /// Pixels of the PNG per pixel of the SVG.
 const RASTER_SCALE: f32 = 2.0;
 
-/// Why there is no figure.
+/// Why there is no PNG of a figure.
 #[derive(Debug, thiserror::Error)]
-pub enum FigureError {
-    #[error("drawing failed: {problem}")]
-    Draw { problem: String },
-    #[error("rasterizing failed: {problem}")]
-    Raster { problem: String },
-}
+#[error("rasterizing failed: {0}")]
+pub struct FigureError(String);
 
 /// The figure of an experiment as SVG; `None` if it has only a table.
-///
-/// # Errors
-/// If the drawing backend fails.
-pub fn draw(numbers: &Numbers<'_>) -> Result<Option<String>, FigureError> {
+pub fn draw(numbers: &Numbers<'_>) -> Option<String> {
     let svg = match numbers.experiment().render.kind {
-        RenderKind::Table => return Ok(None),
+        RenderKind::Table => return None,
         RenderKind::Curves => curves::draw(numbers.result),
         RenderKind::Boundary => boundary::draw(numbers),
         RenderKind::Line => line::draw(numbers),
@@ -53,7 +46,7 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<Option<String>, FigureError> {
         RenderKind::Heatmap => heatmap::draw(numbers),
         RenderKind::Profile => profile::draw(numbers.result),
     };
-    svg.map(Some)
+    Some(svg)
 }
 
 /// An SVG as PNG at twice its size.
@@ -61,15 +54,14 @@ pub fn draw(numbers: &Numbers<'_>) -> Result<Option<String>, FigureError> {
 /// # Errors
 /// If the SVG cannot be read or the picture not be encoded.
 pub fn rasterize(svg: &str) -> Result<Vec<u8>, FigureError> {
-    let raster = |problem: String| FigureError::Raster { problem };
     let options = usvg::Options { fontdb: fonts(), ..Default::default() };
-    let tree = usvg::Tree::from_str(svg, &options).map_err(|e| raster(e.to_string()))?;
+    let tree = usvg::Tree::from_str(svg, &options).map_err(|e| FigureError(e.to_string()))?;
     let size = tree.size().to_int_size().scale_by(RASTER_SCALE);
     let pixmap = size.and_then(|s| tiny_skia::Pixmap::new(s.width(), s.height()));
-    let mut pixmap = pixmap.ok_or_else(|| raster("the picture has no area".to_owned()))?;
+    let mut pixmap = pixmap.ok_or_else(|| FigureError("the picture has no area".to_owned()))?;
     let scale = tiny_skia::Transform::from_scale(RASTER_SCALE, RASTER_SCALE);
     resvg::render(&tree, scale, &mut pixmap.as_mut());
-    pixmap.encode_png().map_err(|e| raster(e.to_string()))
+    pixmap.encode_png().map_err(|e| FigureError(e.to_string()))
 }
 
 fn fonts() -> Arc<usvg::fontdb::Database> {

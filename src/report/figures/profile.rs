@@ -1,6 +1,7 @@
 //! Series of the runs' measurements: one panel a series, one line a cell, with intervals over
 //! the seeds.
 
+use super::WIDTH;
 use super::axes::{
     DAGGER, Entry, Head, Panel, Sample, Scale, labelled, no_data, padded, ticks, whisker,
 };
@@ -8,7 +9,6 @@ use super::canvas::{Canvas, Font, Pen};
 use super::course::images_along;
 use super::line::starts;
 use super::palette::{INK, Marker, Rgb, colour, dashes, marker};
-use super::{FigureError, WIDTH};
 use crate::experiments::results::{CellResult, ExperimentResult, SeedResult};
 use crate::experiments::{COURSE, ProfilePanel};
 use crate::report::layout::mean_interval;
@@ -18,10 +18,7 @@ use crate::verify::stats;
 const PANEL_HEIGHT: f64 = 290.0;
 
 /// The figure.
-///
-/// # Errors
-/// If the drawing backend fails.
-pub fn draw(result: &ExperimentResult) -> Result<String, FigureError> {
+pub fn draw(result: &ExperimentResult) -> String {
     let panels = &result.experiment.render.panels;
     let columns = if panels.len() > 1 { 2 } else { 1 };
     let mut how = "Line: mean over the seeds; bar: its 95% interval (Student t).".to_owned();
@@ -63,7 +60,7 @@ struct Point {
 }
 
 fn draw_panel(
-    canvas: &mut Canvas<'_>,
+    canvas: &mut Canvas,
     result: &ExperimentResult,
     declared: &ProfilePanel,
     panel: Panel,

@@ -1,9 +1,9 @@
 //! Where a grid stops scaling: time and idle share over the number of workers.
 
+use super::WIDTH;
 use super::axes::{Entry, Head, Panel, Sample, Scale, decades, ticks};
 use super::canvas::{Anchor, Canvas, Font, Pen};
 use super::palette::{Marker, as_text, colour, dashes};
-use super::{FigureError, WIDTH};
 use crate::schedule::simulate::Simulated;
 
 const PANEL_HEIGHT: f64 = 260.0;
@@ -11,10 +11,7 @@ const LEFT: f64 = 90.0;
 const RIGHT: f64 = WIDTH - 130.0;
 
 /// The figure; `how` says what the times rest on.
-///
-/// # Errors
-/// If the drawing backend fails.
-pub fn scaling(points: &[Simulated], title: &str, how: &str) -> Result<String, FigureError> {
+pub fn scaling(points: &[Simulated], title: &str, how: &str) -> String {
     let time = Pen::new(colour("", 0), 2.2);
     let bound = Pen::new(colour("", 1), 2.0).dashed(dashes(1));
     let idle = Pen::new(colour("", 2), 2.2);
@@ -70,7 +67,7 @@ pub fn scaling(points: &[Simulated], title: &str, how: &str) -> Result<String, F
         lower.x_axis(canvas, x, &marks);
         lower.x_label(canvas, "Workers (log scale)");
         if let Some(last) = points.last() {
-            let label = |canvas: &mut Canvas<'_>, y: f64, pen: Pen, text: String| {
+            let label = |canvas: &mut Canvas, y: f64, pen: Pen, text: String| {
                 let font = Font::new(11.0).bold().colour(as_text(pen.colour));
                 canvas.text((RIGHT + 12.0, y), &text, font.anchor(Anchor::Left));
             };
@@ -81,7 +78,7 @@ pub fn scaling(points: &[Simulated], title: &str, how: &str) -> Result<String, F
     })
 }
 
-fn series(canvas: &mut Canvas<'_>, points: &[(f64, f64)], pen: Pen, marker: Marker) {
+fn series(canvas: &mut Canvas, points: &[(f64, f64)], pen: Pen, marker: Marker) {
     canvas.line(points, pen);
     for &at in points {
         canvas.mark(at, 4.2, marker, pen, true);
