@@ -69,7 +69,7 @@ check-report: ## the smoke profile's report in headless Chromium (after `make sm
 
 faults: ## more than a thousand faults of the disk, one at every operation of the store
 	BGM_FAULTS=all $(CARGO) test --release --features planted-faults --test store_faults -- --nocapture
-	@$(CARGO) build --release --quiet
+	@$(CARGO) build --release --quiet $(FEATURES)
 
 sanitize: ## the engine's kernels under AddressSanitizer (needs a nightly Rust toolchain, no libtorch)
 	@./scripts/sanitize.sh

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Workplace, copy_folder, fifo, repository, text};
+use common::{Workplace, copy_folder, fifo, repository, text, toy_run};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -180,6 +180,18 @@ fn a_run_that_fails_for_its_surroundings_ends_with_their_code() {
     fs::write(tiny.place.path("runs/measured"), "").unwrap();
     ended(&tiny.bgm(&["reproduce"]), 4, &["runs/measured"]);
     assert!(tiny.out.join("report.html").exists(), "what there is, is reported all the same");
+}
+
+#[test]
+fn a_trace_goes_to_a_pipe_too() {
+    let place = Workplace::new();
+    let spec = place.spec_file("spec.json", &toy_run(1));
+    let trace = |out| place.bgm(&["trace", spec.to_str().unwrap(), "--steps", "2", "--out", out]);
+    let output = trace("/dev/stdout");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let file = place.path("trace");
+    trace(file.to_str().unwrap());
+    assert_eq!(output.stdout, fs::read(file).unwrap());
 }
 
 #[test]

@@ -11,8 +11,11 @@ use crate::schedule::worker::{RunError, run_with_weights};
 use crate::store::{Store, lock};
 use crate::train::{Inputs, trace::trace as trace_steps};
 use crate::verify::exit;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
 
-/// Traces the run and replaces `--out` atomically. A parent run whose weights are not in the store
+/// Traces the run and replaces `--out` atomically, or writes to the pipe or device that it is. A parent run whose weights are not in the store
 /// is trained first and stored.
 pub fn trace(global: &Global, options: &Trace) -> Result<u8, CliError> {
     if options.steps == 0 {
@@ -48,10 +51,18 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, CliError> {
         key: key.as_str(),
     };
     let traced = trace_steps(&spec, &inputs, options.steps).map_err(RunError::from)?;
-    disk::replace(&options.out, &traced.file, "trace")
+    write(&options.out, &traced.file)
         .map_err(|e| CliError::Environment(format!("{}: {e}", options.out.display())))?;
     if !global.quiet {
         note!("wrote {} steps of run {key} to {}", traced.steps, options.out.display());
     }
     Ok(exit::SUCCESS)
+}
+
+fn write(out: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A pipe or a device cannot be replaced.
+    if out.metadata().is_ok_and(|there| !there.is_file()) {
+        return OpenOptions::new().write(true).open(out)?.write_all(bytes);
+    }
+    disk::replace(out, bytes, "trace")
 }

@@ -1,7 +1,7 @@
 //! `bgm diff`: two stores or two commits, run by run and mean by mean.
 
 mod commits;
-mod csv;
+mod tables;
 
 use super::CliError;
 use super::args::{Diff, Global};
@@ -69,7 +69,7 @@ pub fn diff(global: &Global, options: &Diff) -> Result<u8, CliError> {
         b.name
     );
     let (left, right) = match (&a.tables, &b.tables) {
-        (Some(left), Some(right)) => (csv::numbers(left)?, csv::numbers(right)?),
+        (Some(left), Some(right)) => (tables::numbers(left)?, tables::numbers(right)?),
         _ => (stored(global, &a.store)?, stored(global, &b.store)?),
     };
     let Shifts { shifted, unfit } = shifts(&left, &right);

@@ -18,43 +18,23 @@ pub fn numbers(folder: &Path) -> Result<Numbers, CliError> {
     Ok(numbers)
 }
 
+/// Rows that are no part of such a table are passed over.
 fn read(text: &str, numbers: &mut Numbers) {
-    let mut rows = records(text).into_iter();
-    let Some(head) = rows.next() else { return };
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let Ok(head) = reader.headers().cloned() else { return };
     let place = |name: &str| head.iter().position(|column| column == name);
     let (Some(metric), Some(values)) = (place("metric"), place("values")) else { return };
-    for row in rows.filter(|row| row.len() == head.len()) {
+    for row in reader.records().flatten() {
         // Between the experiment and the metric stand the levels of the axes.
         let levels: Vec<String> =
-            (1..metric).map(|axis| format!("{}={}", head[axis], row[axis])).collect();
-        let name = format!("{} [{}] {}", row[0], levels.join(" "), row[metric]);
+            (1..metric).map(|axis| format!("{}={}", &head[axis], &row[axis])).collect();
+        let name = format!("{} [{}] {}", &row[0], levels.join(" "), &row[metric]);
         let pairs = row[values].split(';').filter_map(|pair| {
             let (seed, value) = pair.split_once(':')?;
             Some((seed.parse().ok()?, value.parse().ok()?))
         });
         numbers.insert(name, pairs.collect());
     }
-}
-
-/// Records of a CSV file with quoted fields (RFC 4180).
-fn records(text: &str) -> Vec<Vec<String>> {
-    let (mut records, mut record) = (Vec::new(), vec![String::new()]);
-    let mut quoted = false;
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        let field = record.last_mut().expect("a record has a field");
-        match character {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                field.push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => record.push(String::new()),
-            '\n' if !quoted => records.push(std::mem::replace(&mut record, vec![String::new()])),
-            other => field.push(other),
-        }
-    }
-    records
 }
 
 #[cfg(test)]
