@@ -154,16 +154,6 @@ fn every_experiment_and_profile_is_named() {
     }
 }
 
-/// The experiment of the recipe is the one that tests/new_experiment.rs adds and runs.
-#[test]
-fn the_recipe_of_an_experiment_is_the_tested_one() {
-    let tested = page("tests/new_experiment.rs");
-    let tested = tested.split("r#\"\n").nth(1).unwrap().split("\"#;").next().unwrap();
-    assert!(tested.starts_with("title = "), "{tested}");
-    let recipe = format!("```toml\n{tested}```");
-    assert!(page("docs/extend.md").contains(&recipe), "docs/extend.md must have:\n{recipe}");
-}
-
 /// The targets of `[text](target)` and `![text](target)`, outside code.
 fn links(markdown: &str) -> Vec<String> {
     let mut links = Vec::new();
