@@ -131,7 +131,7 @@ fn main() -> anyhow::Result<()> {
         "ResNet18 on images of 14x14 pixels; 500 images, R = 1 and width 8 where they are not \
          varied; one thread a run. All scales are logarithmic. {device}, {cores} cores."
     );
-    let svg = chart::draw("Time and memory of the program", &how, &columns)?;
+    let svg = chart::draw("Time and memory of the program", &how, &columns);
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
         println!("{}", path.display());

@@ -6,9 +6,9 @@
 //! cargo run --release --example calibrate -- PROFILE POOL SEEDS [NAME=STORE SEEDS]...
 //! ```
 //!
-//! Each verification blesses 8 seeds of the pool and verifies 5 others. The reference's numerics
+//! Each verification blesses some seeds of the pool and verifies others, as many as `SIZES` says. The reference's numerics
 //! are called other ones, so that bits do not decide; the exit code is the one that `bgm verify`
-//! would end with, claims included. For each `NAME=STORE`, the 5 seeds come from there instead:
+//! would end with, claims included. For each `NAME=STORE`, the latter come from there instead:
 //! runs of a program with a planted fault.
 
 use bad_global_minima::backend::Platform;
@@ -27,8 +27,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const VERIFICATIONS: u64 = 200;
-const BLESSED_SEEDS: usize = 8;
-const NEW_SEEDS: usize = 5;
+/// How many seeds are blessed and verified.
+const SIZES: [(usize, usize); 2] = [(8, 5), (10, 8)];
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -117,11 +117,16 @@ fn platform(device: &str) -> Platform {
     Platform { numerics: Numerics::libtorch_cpu("none"), device: device.to_owned() }
 }
 
-/// Verifies draws of 5 seeds of `new` against draws of 8 of `sound`, never the same seeds.
-fn calibrate(name: &str, sound: &Pool, new: &Pool, claims: &Claims) -> Result<Counts, Failure> {
+/// Verifies draws of `new` against draws of `sound`, never the same seeds.
+fn calibrate(
+    name: &str,
+    (sound, new): (&Pool, &Pool),
+    (blessed, verified): (usize, usize),
+    claims: &Claims,
+) -> Result<Counts, Failure> {
     let mut counts = Counts::default();
     for draw in 0..VERIFICATIONS {
-        let blessed = &sound.shuffled(draw, 0)[..BLESSED_SEEDS];
+        let blessed = &sound.shuffled(draw, 0)[..blessed];
         let mut fresh = new.shuffled(draw, 1);
         fresh.retain(|seed| !blessed.contains(seed));
         let provenance = Provenance {
@@ -135,7 +140,7 @@ fn calibrate(name: &str, sound: &Pool, new: &Pool, claims: &Claims) -> Result<Co
         let reference = bless::make(&sound.only(blessed), claims, provenance, None)?;
         counts.add(&verify(&Case {
             profile: name,
-            results: &new.only(&fresh[..NEW_SEEDS]),
+            results: &new.only(&fresh[..verified]),
             claims,
             reference: Some(&reference),
             platform: &platform("another"),
@@ -171,19 +176,24 @@ fn main() -> Result<(), Failure> {
     };
     let profile = Profile::read(&place.tables, name)?;
     let sound = Pool::read(&profile, &place, store, seeds)?;
-    println!("| program | a number outside | a claim departed | exit code 1 | exit code 3 |");
-    println!("|---|---|---|---|---|");
-    let unchanged = calibrate(name, &sound, &sound, &place.claims)?;
-    row("unchanged", &unchanged);
+    let mut pools = Vec::new();
     for pair in faulty.chunks(2) {
         let [named, seeds] = pair else { return Err("a faulty store needs its seeds".into()) };
         let (fault, store) = named.split_once('=').ok_or("a faulty store is NAME=STORE")?;
-        let new = Pool::read(&profile, &place, store, seeds)?;
-        row(fault, &calibrate(name, &sound, &new, &place.claims)?);
+        pools.push((fault, Pool::read(&profile, &place, store, seeds)?));
     }
-    println!("\nDecided in how many of {VERIFICATIONS} verifications of the unchanged program:");
-    for (claim, count) in &unchanged.decided {
-        println!("- {claim}: {count}");
+    for size in SIZES {
+        println!("{} blessed seeds, {} verified:\n", size.0, size.1);
+        println!("| program | a number outside | a claim departed | exit code 1 | exit code 3 |");
+        println!("|---|---|---|---|---|");
+        let unchanged = calibrate(name, (&sound, &sound), size, &place.claims)?;
+        row("unchanged", &unchanged);
+        for (fault, pool) in &pools {
+            row(fault, &calibrate(name, (&sound, pool), size, &place.claims)?);
+        }
+        let decided = unchanged.decided.iter().map(|(id, count)| format!("{id} {count}"));
+        let decided: Vec<String> = decided.collect();
+        println!("\nUnchanged, decided in so many of {VERIFICATIONS}: {}\n", decided.join(", "));
     }
     Ok(())
 }

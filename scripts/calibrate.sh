@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How often the gate goes red for nothing, and how often for a fault: trains the profile
 # `calibration` with many seeds and with planted faults (target/calibration), draws 200
-# verifications from each pool and prints how they ended.
+# verifications from each pool and prints how they ended (docs/verification.md).
 #
 #   SEEDS=0..40          the pool of the unchanged program
 #   FAULTY=100..108      the seeds of each faulty program

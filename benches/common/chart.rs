@@ -1,6 +1,5 @@
 //! The figure of `make bench-scaling`, drawn as the report's figures are.
 
-use bad_global_minima::report::FigureError;
 use bad_global_minima::report::figures::WIDTH;
 use bad_global_minima::report::figures::axes::{
     Entry, Head, Panel, Sample, Scale, decades, tick_text,
@@ -21,10 +20,7 @@ pub struct Column {
 const ROW: f64 = 250.0;
 
 /// Time above, memory below, one column each; both scales logarithmic.
-///
-/// # Errors
-/// If the drawing backend fails.
-pub fn draw(title: &str, how: &str, columns: &[Column]) -> Result<String, FigureError> {
+pub fn draw(title: &str, how: &str, columns: &[Column]) -> String {
     let measured = Sample::MarkedLine(Pen::new(BLUE, 2.2), Marker::Circle);
     let memory = Sample::MarkedLine(Pen::new(VERMILION, 2.2), Marker::Square);
     let even = Sample::Line(proportional());
@@ -63,7 +59,7 @@ fn proportional() -> Pen {
     Pen::new(MUTED, 1.2).dashed(&[3.0, 3.0])
 }
 
-fn draw_panel(canvas: &mut Canvas<'_>, column: &Column, memory: bool, panel: Panel) {
+fn draw_panel(canvas: &mut Canvas, column: &Column, memory: bool, panel: Panel) {
     let value = |&(x, seconds, bytes): &(f64, f64, f64)| {
         (x, if memory { bytes / f64::from(1 << 20) } else { seconds })
     };
