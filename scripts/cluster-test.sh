@@ -4,17 +4,17 @@
 # green and every hash is that of `bgm reproduce`. On Debian, as root. It starts everything it
 # needs in a temporary folder, and stops it again.
 #
-#   PROFILE=smoke  ONLY=fig1_toy,...  SEEDS=N   what is run
-#   REFERENCE=DIR   the store to compare with (default: target/smoke/runs, where
-#                   `bgm reproduce` makes what is missing)
+#   PROFILE=calibration  ONLY=fig1_toy,...  SEEDS=3   what is run: jobs of some seconds, which is
+#                   long enough to be killed
+#   REFERENCE=DIR   the store to compare with (default: target/cluster-reference, where
+#                   `bgm reproduce` makes what is missing); its numbers are blessed for the test
 #   KEEP=1          leave the stores and logs where they are
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 bgm=${BGM:-$root/target/release/bgm}
-profile=${PROFILE:-smoke}
-options=(--profile "$profile" ${ONLY:+--only "$ONLY"} ${SEEDS:+--seeds "$SEEDS"})
-# Jobs estimated to take longer than this stand alone: the long ones of the smoke profile.
+options=(--profile "${PROFILE:-calibration}" ${ONLY:+--only "$ONLY"} --seeds "${SEEDS:-3}")
+# Jobs estimated to take longer than this stand alone.
 group_below=${GROUP_BELOW:-4}
 source scripts/cluster/slurm.sh
 
@@ -43,6 +43,9 @@ fi
 PATH=$env/bin:$PATH
 
 work=$(mktemp -d /tmp/bgm-cluster.XXXXXX)
+mkdir "$work/expected"
+: >"$work/expected/claims.toml" # numbers alone
+options+=(--expected "$work/expected")
 snakemake=
 finish() {
     local code=$?
@@ -82,9 +85,14 @@ verified() { "$bgm" "${options[@]}" --device cpu --store "$1" verify; }
 
 # ------------------------------------------------------------------ what is compared with
 # Trains only what is not there.
-reference=${REFERENCE:-target/smoke/runs}
-check "bgm reproduce on this machine, to compare with" "$bgm" --quiet "${options[@]}" \
-    --device cpu --store "$reference" reproduce --out "$work/reproduction"
+reference=${REFERENCE:-target/cluster-reference}
+made_and_blessed() {
+    # 3: nothing is blessed yet.
+    "$bgm" --quiet "${options[@]}" --device cpu --store "$reference" \
+        reproduce --out "$work/reproduction" || [ $? = 3 ] || return 1
+    "$bgm" "${options[@]}" --device cpu --store "$reference" bless --reason cluster-test --write
+}
+check "bgm reproduce on this machine, to compare with" made_and_blessed
 
 # --------------------------------------------------------------------------------- Slurm
 slurm_start "$work/slurm-home"
