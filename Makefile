@@ -18,8 +18,9 @@ OPTIONS = $(call option,profile,$(PROFILE)) $(call option,store,$(STORE)) \
     $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) $(call option,only,$(ONLY)) \
     $(call option,seeds,$(SEEDS))
 
-.PHONY: reproduce test test-all test-long setup build smoke verify plan report readme calibrate crosscheck faults fuzz sanitize bench \
-    bench-vs-pytorch bench-scaling bench-throughput gpu-kit archive-test cluster-test check check-report ci clean help
+.PHONY: reproduce test test-all test-long setup build smoke verify plan report readme calibrate \
+    crosscheck faults fuzz sanitize bench bench-vs-pytorch bench-scaling bench-throughput gpu-kit \
+    archive-test cluster-test check check-report ci clean help
 
 reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, ONLY, SEEDS, JOBS, DEVICE, ENGINE)
 	@$(BGM) $(OPTIONS) reproduce $(call option,out,$(OUT)) $(call option,jobs,$(JOBS))
@@ -58,7 +59,7 @@ report: build ## tables, figures and report.html from the store; from expected/r
 readme: build ## write the generated tables into README.md and docs/
 	@./scripts/readme.sh
 
-calibrate: ## false alarms and power of the gate: many seeds, planted faults (an hour; SEEDS, FAULTY, FAULTS)
+calibrate: ## false alarms and power of the gate: many seeds, planted faults (40 minutes; SEEDS, FAULTY, FAULTS)
 	@./scripts/calibrate.sh
 
 crosscheck: build ## verdicts again with SciPy, traces and weights in plain PyTorch (environments of their own)

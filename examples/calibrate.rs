@@ -6,10 +6,10 @@
 //! cargo run --release --example calibrate -- PROFILE POOL SEEDS [NAME=STORE SEEDS]...
 //! ```
 //!
-//! Each verification blesses some seeds of the pool and verifies others, as many as `SIZES` says. The reference's numerics
-//! are called other ones, so that bits do not decide; the exit code is the one that `bgm verify`
-//! would end with, claims included. For each `NAME=STORE`, the latter come from there instead:
-//! runs of a program with a planted fault.
+//! Each verification blesses some seeds of the pool and verifies others, as many as `SIZES`
+//! says. The reference's numerics are called other ones, so that bits do not decide; the exit
+//! code is the one that `bgm verify` would end with, claims included. For each `NAME=STORE`, the
+//! verified seeds come from there instead: runs of a program with a planted fault.
 
 use bad_global_minima::backend::Platform;
 use bad_global_minima::data::Catalog;
@@ -60,13 +60,18 @@ impl Pool {
         let seeds: Seeds = seeds.parse()?;
         let plan = Plan::new(profile, &place.tables, &place.catalog, &[], Some(&seeds))?;
         let stored = Stored(Store::existing(Path::new(store))?);
-        Ok(Pool { seeds: seeds.iter().collect(), results: aggregate(&plan, &stored) })
+        let results = aggregate(&plan, &stored);
+        let mut cells = results.iter().flat_map(|result| &result.cells);
+        if cells.any(|cell| cell.seeds.iter().any(|seed| seed.run.is_none())) {
+            return Err(format!("{store}: runs of the seeds {seeds} are missing").into());
+        }
+        Ok(Pool { seeds: seeds.iter().collect(), results })
     }
 
     /// Seeds in a random order.
-    fn shuffled(&self, draw: u64, purpose: u64) -> Vec<u64> {
+    fn shuffled(&self, draw: u64, part: u64) -> Vec<u64> {
         let mut seeds = self.seeds.clone();
-        Stream::open(draw, Purpose::Test, &[purpose]).shuffle(&mut seeds);
+        Stream::open(draw, Purpose::Test, &[part]).shuffle(&mut seeds);
         seeds
     }
 
@@ -102,10 +107,10 @@ impl Counts {
     fn add(&mut self, verification: &Verification) {
         self.departures += u32::from(verification.exit == exit::DEPARTURE);
         self.incomplete += u32::from(verification.exit == exit::INCOMPLETE);
-        let outside = |status| status == RegressionStatus::Outside;
-        self.by_number += u32::from(verification.regression.iter().any(|r| outside(r.status)));
-        let departed = |standing| standing == Standing::Departed;
-        self.by_claim += u32::from(verification.claims.iter().any(|c| departed(c.standing)));
+        let mut numbers = verification.regression.iter();
+        self.by_number += u32::from(numbers.any(|r| r.status == RegressionStatus::Outside));
+        let mut claims = verification.claims.iter();
+        self.by_claim += u32::from(claims.any(|c| c.standing == Standing::Departed));
         for claim in &verification.claims {
             *self.decided.entry(claim.id.clone()).or_default() +=
                 u32::from(claim.verdict != Verdict::Inconclusive);
@@ -126,9 +131,14 @@ fn calibrate(
 ) -> Result<Counts, Failure> {
     let mut counts = Counts::default();
     for draw in 0..VERIFICATIONS {
-        let blessed = &sound.shuffled(draw, 0)[..blessed];
+        let mut order = sound.shuffled(draw, 0);
+        order.truncate(blessed);
+        let blessed = &order;
         let mut fresh = new.shuffled(draw, 1);
         fresh.retain(|seed| !blessed.contains(seed));
+        if fresh.len() < verified {
+            return Err(format!("too few seeds: {} are left to verify", fresh.len()).into());
+        }
         let provenance = Provenance {
             profile: name.to_owned(),
             reason: "calibration".to_owned(),

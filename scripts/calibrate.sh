@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How often the gate goes red for nothing, and how often for a fault: trains the profile
-# `calibration` with many seeds and with planted faults (target/calibration), draws 200
+# `calibration` with many seeds and with planted faults (target/calibration/COMMIT), draws 200
 # verifications from each pool and prints how they ended (docs/verification.md).
 #
 #   SEEDS=0..40          the pool of the unchanged program
@@ -13,7 +13,8 @@ faulty=${FAULTY:-100..108}
 faults=${FAULTS:-weight_decay_off weight_decay_halved weight_decay_doubled momentum_too_low
     rate_up_by_10_percent rate_up_by_30_percent crop_off_by_one flip_too_often
     batch_norm_momentum_doubled one_label_in_fifty}
-place=target/calibration
+# Goes on where it was interrupted, but never with the runs of another commit.
+place=target/calibration/$(git rev-parse --short HEAD 2>/dev/null || echo archive)
 mkdir -p "$place"
 
 # Both programs, the one with faults first: the one in target/release stays without.
