@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes the generated tables between their markers: the blessed verdicts into the README and
-# docs/first-edition.md, the planted regressions into docs/verification.md.
+# docs/controls.md, the planted regressions into docs/verification.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -41,7 +41,7 @@ verdicts() { # profile, claim ...
 between README.md verdicts "$(verdicts quick)"
 between README.md verdicts-all-claims "$(verdicts all-claims C3 C4)"
 between README.md verdicts-cifar "$(verdicts cifar)"
-between docs/first-edition.md verdicts-first-edition "$(verdicts first-edition)"
+between docs/controls.md verdicts-desk "$(verdicts desk)"
 snapshot=tests/snapshots/planted__every_planted_regression_is_caught.snap
 [ ! -e $snapshot ] || between docs/verification.md planted "$(sed '1,/^---$/{/^---$/!d}' $snapshot | sed '1,/^---$/d')"
 # The headline figure, from the records of the blessed runs.

@@ -116,7 +116,7 @@ fn pairs_pay_only_where_seeds_share_much() {
 #[test]
 fn how_far_the_blessed_cells_correlate() {
     let expected = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("expected");
-    for profile in ["quick", "first-edition"] {
+    for profile in ["quick", "all-claims"] {
         let Some(reference) = Reference::of_profile(&expected, profile).unwrap() else { continue };
         let is_accuracy = |v: &&_| {
             let v: &bad_global_minima::verify::reference::ReferenceValue = v;

@@ -71,7 +71,7 @@ fn the_verdicts_are_the_blessed_ones() {
         ("README.md", "verdicts", "quick", &[][..]),
         ("README.md", "verdicts-all-claims", "all-claims", &["C3", "C4"]),
         ("README.md", "verdicts-cifar", "cifar", &[]),
-        ("docs/first-edition.md", "verdicts-first-edition", "first-edition", &[]),
+        ("docs/controls.md", "verdicts-desk", "desk", &[]),
     ] {
         let output = place.bgm(&["--profile", profile, "report", "--verdicts"]);
         let file = repository().join(format!("expected/{profile}.toml"));

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn no_core_idles_at_the_end() {
         for (profile, jobs) in
-            [("smoke", 2), ("quick", 2), ("quick", 4), ("first-edition", 2), ("first-edition", 8)]
+            [("smoke", 2), ("quick", 2), ("quick", 4), ("all-claims", 2), ("desk", 8)]
         {
             let plan = plan_of(profile);
             let [before, now] = both(&plan, jobs).map(|times| end(&times));
