@@ -2,19 +2,21 @@
 //!
 //! On a GPU: at the paper's widths, in strict `f32` and in TF32, with and without CUDA graphs,
 //! and as a share of the device's peak: what a large matrix product reaches there in the same
-//! precision. On a CPU: at the profiles' widths, one thread each; it has none of these. PyTorch
-//! runs with its defaults, with cuDNN's search for algorithms, channels-last, and with
-//! deterministic algorithms. Our plain steps, our recorded ones and PyTorch are a process each.
+//! precision. On a CPU: the engine at the profiles' widths, one thread each; it has none of
+//! these. PyTorch runs with its defaults, with cuDNN's search for algorithms, channels-last, and
+//! with deterministic algorithms. Our plain steps, our recorded ones and PyTorch are a process
+//! each.
 //! The last line is JSON.
 
 mod common;
 
 use anyhow::{Context, bail};
+use bad_global_minima::backend;
 use bad_global_minima::models::graph::{Graph, Shape, Signature};
 use bad_global_minima::spec::{NetworkSpec, Precision};
 use bad_global_minima::torch::{self, TorchDevice};
 use clap::Parser;
-use common::trainer::Trainer;
+use common::trainer::{self, Trainer};
 use common::{flop, process, workload};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -244,9 +246,11 @@ fn ours(options: &Options, device: Device, batch: i64, how: &str) -> anyhow::Res
                     .with_context(|| format!("--network '{}': unknown", options.network))?;
                 // Plain steps are no measurement of recorded ones.
                 let refuse = |problem: &str| panic!("{problem}");
-                let place = TorchDevice::new(device, how == "graphs", refuse);
+                let (gpu, cpu) =
+                    (TorchDevice::new(device, how == "graphs", refuse), trainer::cpu(1));
+                let place: &dyn backend::Device = if device.is_cuda() { &gpu } else { &cpu };
                 let mut trainer =
-                    Trainer::made_up(network, *signature, batch as usize, (&place, precision))?;
+                    Trainer::made_up(network, *signature, batch as usize, (place, precision))?;
                 let time = trainer.time_block(options.steps, WARM_UP)?;
                 (format!("{label}, {how}"), time)
             }

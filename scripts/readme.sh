@@ -44,8 +44,12 @@ between README.md verdicts-cifar "$(verdicts cifar)"
 between docs/controls.md verdicts-desk "$(verdicts desk)"
 snapshot=tests/snapshots/planted__every_planted_regression_is_caught.snap
 [ ! -e $snapshot ] || between docs/verification.md planted "$(sed '1,/^---$/{/^---$/!d}' $snapshot | sed '1,/^---$/d')"
-# The headline figure, from the records of the blessed runs.
+# Figures from the records of the blessed runs: the headline, and the controls' verdicts.
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-./target/release/bgm --profile quick --only table1_accuracy --store "$folder/none" --device cpu --quiet report --out "$folder/report" > "$folder/log"
-cp "$folder/report/figures/table1_accuracy.svg" docs/headline.svg
+figure() { # profile, experiments, figure, page's picture
+    ./target/release/bgm --profile "$1" --only "$2" --store "$folder/none" --device cpu --quiet report --out "$folder/$1" > "$folder/log"
+    cp "$folder/$1/figures/$3.svg" "docs/$4.svg"
+}
+figure quick table1_accuracy table1_accuracy headline
+figure desk r1_zero_out,r2_constant_rate,r5_large_rate,r9_adam,r10_coherence,r11_toy_regularizers,x4_treatment claims controls

@@ -326,6 +326,25 @@ fn signals_in_the_middle_of_an_epoch_lose_nothing() {
 }
 
 #[test]
+fn a_trace_that_trains_a_parent_first_can_be_stopped_too() {
+    let place = Workplace::new();
+    let mut child = small_chain();
+    child.network.width = one_long_epoch().network.width;
+    child.start = Start::Run(Box::new(one_long_epoch()));
+    let (spec, out) = (place.spec_file("spec.json", &child), place.path("trace"));
+    let arguments =
+        ["trace", spec.to_str().unwrap(), "--steps", "2", "--out", out.to_str().unwrap()];
+    let mut command = place.command(&arguments);
+    let mut tracing = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&place, ".lock", &mut tracing);
+    let (code, said) = end(tracing, "TERM");
+    assert_eq!(code, Some(75), "{said}");
+    assert!(checkpoint(&place).is_some(), "what the parent had learned is kept");
+    let output = place.bgm(&arguments);
+    assert!(output.status.success() && out.exists(), "{}", text(&output.stderr));
+}
+
+#[test]
 fn what_is_kept_along_the_way_is_not_lost() {
     let mut run = toy_run(60_000);
     run.train.evaluate_every = 6_000;

@@ -51,16 +51,25 @@ fn field(reference: &str, name: &str) -> String {
     line.strip_suffix('"').unwrap().to_owned()
 }
 
-/// `make readme` draws it, from the records in the repository.
+/// `make readme` draws them, from the records in the repository; scripts/readme.sh says of what.
 #[test]
-fn the_headline_figure_is_that_of_the_blessed_runs() {
-    let place = Workplace::new();
-    let out = place.path("report");
-    let only = ["--profile", "quick", "--only", "table1_accuracy", "--device", "cpu"];
-    let output = place.bgm(&[&only[..], &["report", "--out", out.to_str().unwrap()]].concat());
-    assert!(out.join("report.html").exists(), "{}", text(&output.stderr));
-    let drawn = std::fs::read_to_string(out.join("figures/table1_accuracy.svg")).unwrap();
-    assert_eq!(drawn, page("docs/headline.svg"), "run `make readme`");
+fn the_figures_of_the_pages_are_those_of_the_blessed_runs() {
+    let script = page("scripts/readme.sh");
+    let figures: Vec<Vec<&str>> = script
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("figure ")?.split_whitespace().collect()))
+        .collect();
+    assert_eq!(figures.len(), 2, "{figures:?}");
+    for figure in figures {
+        let &[profile, only, name, picture] = figure.as_slice() else { panic!("{figure:?}") };
+        let place = Workplace::new();
+        let out = place.path("report");
+        let only = ["--profile", profile, "--only", only, "--device", "cpu"];
+        let output = place.bgm(&[&only[..], &["report", "--out", out.to_str().unwrap()]].concat());
+        assert!(out.join("report.html").exists(), "{}", text(&output.stderr));
+        let drawn = std::fs::read_to_string(out.join(format!("figures/{name}.svg"))).unwrap();
+        assert_eq!(drawn, page(&format!("docs/{picture}.svg")), "run `make readme`");
+    }
 }
 
 /// `make readme` writes these tables; a new reference without it fails here.

@@ -5,23 +5,16 @@ use super::{CliError, device, session, signals};
 use crate::cli::terminal::{note, output};
 use crate::experiments::KeyMaker;
 use crate::experiments::space::Space;
-use crate::schedule::context::{Context, INTERRUPTED};
+use crate::schedule::context::Context;
 use crate::schedule::worker::{self, Made};
 use crate::store::{Store, lock};
 use crate::verify::exit;
 use std::io::Write;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub fn run(global: &Global, options: &Run) -> Result<u8, CliError> {
     // First of all: a signal may come at any time, and no thread may be there before.
-    signals::watch(|| {
-        INTERRUPTED.store(true, Ordering::SeqCst);
-        signals::end_soon(
-            "interrupted in the middle of a long step; the next call goes on from the last \
-             checkpoint",
-        );
-    })?;
+    signals::stop_training()?;
     let job = super::child::read_job(global, &options.target)?;
     let device = device::place(global)?.open(global)?;
     let (store, catalog) = (Store::open(&global.store)?, global.catalog()?);

@@ -7,7 +7,7 @@
 
 use super::CliError;
 use crate::cli::terminal::note;
-use crate::schedule::context::SAVING;
+use crate::schedule::context::{INTERRUPTED, SAVING};
 use crate::verify::exit;
 use nix::sys::signal::{SigSet, Signal};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +62,7 @@ pub fn watch(on_first: impl Fn() + Send + 'static) -> Result<(), CliError> {
 ///
 /// A single step, or reading the data, may take longer than a scheduler waits before it sends
 /// SIGKILL. Only the work since the last checkpoint is lost.
-pub fn end_soon(message: &'static str) {
+fn end_soon(message: &'static str) {
     std::thread::spawn(move || {
         let mut deadline = Instant::now() + GRACE + EXIT_GRACE;
         loop {
@@ -82,6 +82,21 @@ pub fn end_soon(message: &'static str) {
 /// Ends the process with [`exit::INTERRUPTED`].
 pub fn end() -> ! {
     std::process::exit(i32::from(exit::INTERRUPTED))
+}
+
+/// Lets the run that is being trained save and stop at the first signal, and ends the process if
+/// it does not.
+///
+/// # Errors
+/// As [`watch`].
+pub fn stop_training() -> Result<(), CliError> {
+    watch(|| {
+        INTERRUPTED.store(true, Ordering::SeqCst);
+        end_soon(
+            "interrupted in the middle of a long step; the next call goes on from the last \
+             checkpoint",
+        );
+    })
 }
 
 /// Sets `flag` at the first signal.

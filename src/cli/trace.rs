@@ -2,7 +2,7 @@
 //! (`examples/replay_trace.py`). For its format see [`crate::train::trace`].
 
 use super::args::{Global, Trace};
-use super::{CliError, device, session};
+use super::{CliError, device, session, signals};
 use crate::cli::terminal::note;
 use crate::disk;
 use crate::experiments::KeyMaker;
@@ -15,12 +15,13 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Traces the run and replaces `--out` atomically, or writes to the pipe or device that it is. A parent run whose weights are not in the store
-/// is trained first and stored.
+/// Traces the run and replaces `--out` atomically, or writes to the pipe or device that it is. A
+/// parent run whose weights are not in the store is trained first and stored.
 pub fn trace(global: &Global, options: &Trace) -> Result<u8, CliError> {
     if options.steps == 0 {
         return Err(CliError::Usage("--steps 0: there must be at least one".to_owned()));
     }
+    signals::stop_training()?;
     let spec = session::find_spec(global, &options.target)?;
     let device = device::place(global)?.open(global)?;
     let (store, catalog) = (Store::open(&global.store)?, global.catalog()?);

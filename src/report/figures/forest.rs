@@ -14,7 +14,7 @@ const HELD: Rgb = (0xdc, 0xef, 0xe7);
 /// Height of a line of a description.
 const LINE: f64 = 12.0;
 const LEFT: f64 = 400.0;
-const RIGHT: f64 = WIDTH - 210.0;
+const RIGHT: f64 = WIDTH - 224.0;
 
 /// Colour and marker of a verdict.
 fn looks(verdict: Verdict) -> (Rgb, Marker) {
