@@ -7,10 +7,10 @@
 
 use super::CliError;
 use crate::cli::terminal::note;
-use crate::schedule::context::SAVING;
+use crate::schedule::context::{INTERRUPTED, SAVING};
 use crate::verify::exit;
 use nix::sys::signal::{SigSet, Signal};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Time to reach the next step boundary, where training saves and stops. Leaves a reserve for
@@ -84,12 +84,12 @@ pub fn end() -> ! {
     std::process::exit(i32::from(exit::INTERRUPTED))
 }
 
-/// Sets `flag` at the first signal.
+/// Sets [`INTERRUPTED`] at the first signal: for work that stops where it can be gone on with.
 ///
 /// # Errors
 /// As [`watch`].
-pub fn set_flag(flag: &'static AtomicBool) -> Result<(), CliError> {
-    watch(|| flag.store(true, Ordering::SeqCst))
+pub fn set_flag() -> Result<(), CliError> {
+    watch(|| INTERRUPTED.store(true, Ordering::SeqCst))
 }
 
 /// Whether the disposition of `signal` is "ignore", inherited from the caller. Read from Linux's

@@ -20,7 +20,7 @@ pub fn store(global: &Global, options: &Options) -> Result<u8, CliError> {
         StoreCommand::Export { out } => export(global, out),
         StoreCommand::Prune(options) => prune::prune(global, options),
         StoreCommand::Merge { from, into } => {
-            signals::set_flag(&INTERRUPTED)?;
+            signals::set_flag()?;
             merge_all(global, from, into.as_deref().unwrap_or(&global.store))
         }
     }
