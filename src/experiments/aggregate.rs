@@ -1,8 +1,8 @@
 //! From stored runs to results: nothing is trained here.
 
-use super::Plan;
 use super::declare::ContrastPlaces;
 use super::results::{CellResult, ExperimentResult, Measured, RunResult, SeedResult};
+use super::{Plan, evaluation};
 use crate::spec::{Key, RunSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -143,13 +143,7 @@ fn value_of(name: &str, run: &RunResult, measured: &BTreeMap<String, Measured>) 
     }
     let last = run.metrics.last()?;
     match name {
-        "test_accuracy" => Some(last.test_accuracy),
-        "train_accuracy" => Some(last.train_accuracy),
-        "test_loss" => Some(last.test_loss),
-        "train_loss" => Some(last.train_loss),
-        "distance" => Some(last.distance),
-        "distance_relative" => Some(last.distance_relative),
         "epochs" => Some(f64::from(run.metrics.epochs)),
-        _ => None,
+        _ => evaluation::figure(last, name),
     }
 }
