@@ -302,7 +302,7 @@ fn the_same_result_gives_the_same_bytes_and_a_true_manifest() {
         let name = path.strip_prefix(first.path()).unwrap();
         let content = std::fs::read(path).unwrap();
         assert_eq!(content, std::fs::read(second.path().join(name)).unwrap(), "{name:?}");
-        let digest = Artifact::new(name.display().to_string(), &content).sha256;
+        let digest = writer::Artifact::new(name.display().to_string(), &content).sha256;
         let is_manifest = name == Path::new("ro-crate-metadata.json");
         assert!(is_manifest || manifest.contains(&digest), "{name:?}");
     }
