@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use writer::Writer;
 
 pub use figures::FigureError;
-pub use summary::{terminal_summary, verdicts_markdown};
+pub use summary::terminal_summary;
+pub use tables::verdicts_markdown;
 
 /// What a report is made from.
 pub struct ReportContext<'a> {

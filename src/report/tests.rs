@@ -332,18 +332,11 @@ fn the_page_is_whole_and_escapes_what_it_shows() {
 #[test]
 fn a_departed_verdict_is_plain_on_the_terminal() {
     let verification = verification();
-    let context = ReportContext {
-        profile: "test",
-        results: &[],
-        verification: &verification,
-        provenance: &[],
-        command: "make reproduce",
-        records: "",
-    };
-    let plain = terminal_summary(&context, false);
+    let summary = |color| terminal_summary("test", &verification, "", color);
+    let plain = summary(false);
     assert!(plain.contains("refuted") && plain.contains("1 within"), "{plain}");
     assert!(plain.contains("against") && plain.contains("departs"), "{plain}");
     assert!(plain.contains("above 3") && plain.contains("minus Adversarial"), "{plain}");
-    assert!(!plain.contains('\u{1b}') && terminal_summary(&context, true).contains('\u{1b}'));
+    assert!(!plain.contains('\u{1b}') && summary(true).contains('\u{1b}'));
     assert!(verdicts_markdown(&verification).contains("a &lt; b \\| c"));
 }
