@@ -15,8 +15,8 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Traces the run and replaces `--out` atomically, or writes to the pipe or device that it is. A parent run whose weights are not in the store
-/// is trained first and stored.
+/// Traces the run and replaces `--out` atomically, or writes to the pipe or device that it is. A
+/// parent run whose weights are not in the store is trained first and stored.
 pub fn trace(global: &Global, options: &Trace) -> Result<u8, CliError> {
     if options.steps == 0 {
         return Err(CliError::Usage("--steps 0: there must be at least one".to_owned()));

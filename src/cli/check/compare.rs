@@ -3,7 +3,7 @@
 use super::select::Target;
 use crate::backend::Platform;
 use crate::cli::session::Session;
-use crate::cli::store::worse;
+use crate::cli::worse;
 use crate::measure::MeasureSpec;
 use crate::spec::Key;
 use crate::store::{StoredRun, compare};
