@@ -3,7 +3,7 @@
 use super::*;
 use crate::experiments::Experiment;
 use crate::experiments::results::{CellResult, RunResult, SeedResult};
-use crate::spec::{Key, RunSpec};
+use crate::spec::Key;
 use crate::train::metrics::{Evaluation, Metrics, Status};
 use crate::verify::outcome::{
     Bearing, ClaimOutcome, RegressionOutcome, RegressionStatus, SCHEMA, Standing, Verdict,
@@ -47,19 +47,7 @@ fn key(digit: usize) -> Key {
 }
 
 fn run(place: usize, status: Status, accuracies: &[f64]) -> Arc<RunResult> {
-    let spec: RunSpec = serde_json::from_value(serde_json::json!({
-        "seed": 0,
-        "data": { "toy": { "points_per_class": 5, "center": 0.2, "std": 0.15, "shift": 0.5 } },
-        "network": { "arch": "mlp", "width": 4, "batch_norm": false },
-        "start": { "random": { "scale": 1.0 } },
-        "train": {
-            "corruption": null, "augmentation": null, "noise_copies": null, "batch_size": 5,
-            "optimizer": { "sgd": { "momentum": 0.0, "weight_decay": 0.0 } },
-            "learning_rate": 0.1, "schedule": "constant", "stop": { "epochs": 2 },
-            "evaluate_every": 1, "snapshots": [],
-        },
-    }))
-    .unwrap();
+    let spec = crate::spec::example::toy();
     let evaluation = |(epoch, &accuracy): (usize, &f64)| Evaluation {
         epoch: epoch as u32,
         learning_rate: 0.1,
