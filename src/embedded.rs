@@ -4,6 +4,7 @@
 //! They are used where a folder is not given and not there. Everything else reads folders, so
 //! they are written to one, under the user's cache, once for each content.
 
+use crate::digest::hex;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -24,7 +25,7 @@ pub struct Embedded(pub &'static [EmbeddedFile]);
 impl Embedded {
     /// Whether there is a file below the folder `name`.
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|file| Path::new(file.path).starts_with(name))
+        self.below(name).next().is_some()
     }
 
     /// Names of what lies directly below the folder `name`; one with several files comes several
@@ -41,7 +42,12 @@ impl Embedded {
     /// # Errors
     /// If a file cannot be read or written.
     pub fn unpack(&self, cache: &Path) -> io::Result<PathBuf> {
-        let root = cache.join(&self.content_hash()[..16]);
+        let mut hash = Sha256::new();
+        for part in self.0.iter().flat_map(|file| [file.path.as_bytes(), file.bytes]) {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let root = cache.join(&hex(&hash.finalize())[..16]);
         for file in self.0 {
             let path = root.join(file.path);
             if std::fs::read(&path).is_ok_and(|there| there == file.bytes) {
@@ -54,17 +60,6 @@ impl Embedded {
             temporary.persist(&path).map_err(|e| e.error)?;
         }
         Ok(root)
-    }
-
-    fn content_hash(&self) -> String {
-        let mut hash = Sha256::new();
-        for file in self.0 {
-            hash.update((file.path.len() as u64).to_le_bytes());
-            hash.update(file.path);
-            hash.update((file.bytes.len() as u64).to_le_bytes());
-            hash.update(file.bytes);
-        }
-        crate::digest::hex(&hash.finalize())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::experiments::Seeds;
 use crate::spec::Numerics;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// Reproduces and verifies "Bad Global Minima Exist and SGD Can Reach Them" (NeurIPS 2020).
 ///
@@ -82,6 +83,9 @@ pub struct Global {
     /// What stands in for folders that are not there.
     #[arg(skip)]
     pub embedded: Embedded,
+    /// Where that was written, once it was.
+    #[arg(skip)]
+    pub unpacked: OnceLock<PathBuf>,
 }
 
 /// Who computes a run.

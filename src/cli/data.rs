@@ -8,16 +8,11 @@ use crate::data::import::{self, ImportOptions};
 use crate::data::prepared::PreparedManifest;
 use crate::data::published::DATASETS;
 use crate::data::{check, prepare, subset};
-use crate::schedule::context::INTERRUPTED;
 use crate::verify::exit;
-
-/// Lets signals stop the work where it can be gone on with.
-fn watch_signals() -> Result<(), CliError> {
-    signals::set_flag(&INTERRUPTED)
-}
 
 pub fn data(global: &Global, options: &Data) -> Result<u8, CliError> {
     let catalog = global.catalog()?;
+    let reporter = || progress::reporter(global.quiet);
     match &options.command {
         DataCommand::List => {
             let known = DATASETS.iter().map(|info| info.name.clone().into_owned());
@@ -38,19 +33,19 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, CliError> {
             let info = catalog.info(name)?;
             let proxy = ["https_proxy", "HTTPS_PROXY"].iter().find_map(|n| std::env::var(n).ok());
             let options = FetchOptions { url: url.clone(), proxy, ..FetchOptions::default() };
-            watch_signals()?;
-            fetch::fetch(&info, catalog.root(), &options, &mut progress::reporter(global.quiet))?;
-            prepare::prepare(&info, catalog.root(), &mut progress::reporter(global.quiet))?;
+            signals::set_flag()?;
+            fetch::fetch(&info, catalog.root(), &options, &mut reporter())?;
+            prepare::prepare(&info, catalog.root(), &mut reporter())?;
             output!("{name} is ready");
         }
         DataCommand::Prepare { name } => {
-            watch_signals()?;
+            signals::set_flag()?;
             let info = catalog.info(name)?;
-            prepare::prepare(&info, catalog.root(), &mut progress::reporter(global.quiet))?;
+            prepare::prepare(&info, catalog.root(), &mut reporter())?;
             output!("{name} is ready");
         }
         DataCommand::Import { name, from, side, channels, test_percent, seed, licence } => {
-            watch_signals()?;
+            signals::set_flag()?;
             let options = ImportOptions {
                 side: *side,
                 channels: *channels,
@@ -58,15 +53,14 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, CliError> {
                 seed: *seed,
                 licence: licence.clone(),
             };
-            let mut report = progress::reporter(global.quiet);
+            let mut report = reporter();
             let manifest = import::import(catalog.root(), name, from, &options, &mut report)?;
             drop(report);
             describe(name, &manifest);
         }
         DataCommand::Check { name } => {
             let info = catalog.info(name)?;
-            let checked =
-                check::check(&info, catalog.root(), &mut progress::reporter(global.quiet))?;
+            let checked = check::check(&info, catalog.root(), &mut reporter())?;
             for (label, split) in [("training", &checked.train), ("test", &checked.test)] {
                 output!(
                     "{label}: {} images, mean {:?}, standard deviation {:?} (scale [0, 1])",

@@ -4,7 +4,7 @@
 use crate::cli::terminal::{self, note};
 use crate::data::progress::{Progress, Step};
 use crate::schedule::context::INTERRUPTED;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,9 +14,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows progress, and stops the work once the user has asked for it.
 pub fn reporter(quiet: bool) -> impl FnMut(Progress) -> ControlFlow<()> {
-    let terminal = terminal::is_live(&std::io::stderr()) && !quiet;
-    let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = Cleared(ProgressBar::with_draw_target(None, target));
+    let (bar, terminal) = terminal::bar(None, quiet);
+    let bar = Cleared(bar);
     let (mut step, mut last) = (None, Instant::now());
     move |progress| {
         if step != Some(progress.step) {

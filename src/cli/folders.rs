@@ -5,7 +5,7 @@ use super::args::{DATA, EXPECTED, Global, TABLES};
 use super::terminal::note;
 use crate::data::Catalog;
 use crate::embedded::cache;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 impl Global {
     /// Replaces the default folders of declarations and references by what is compiled in,
@@ -21,7 +21,7 @@ impl Global {
         if !tables && !expected {
             return Ok(());
         }
-        let unpacked = self.unpacked()?;
+        let unpacked = self.unpacked()?.to_owned();
         let mut named = Vec::new();
         if tables {
             named.push("declarations");
@@ -57,12 +57,17 @@ impl Global {
         self.expected.starts_with(cache(|name| std::env::var_os(name)))
     }
 
-    fn unpacked(&self) -> Result<PathBuf, CliError> {
+    /// What is compiled in, written to the cache the first time that it is asked for.
+    fn unpacked(&self) -> Result<&Path, CliError> {
+        if let Some(folder) = self.unpacked.get() {
+            return Ok(folder);
+        }
         let cache = cache(|name| std::env::var_os(name));
-        self.embedded.unpack(&cache).map_err(|e| {
+        let folder = self.embedded.unpack(&cache).map_err(|e| {
             let hint = "the program's own files go there; set XDG_CACHE_HOME, or give --tables, \
                         --expected and --data";
             CliError::Environment(format!("{}: {e}; {hint}", cache.display()))
-        })
+        })?;
+        Ok(self.unpacked.get_or_init(|| folder))
     }
 }

@@ -11,6 +11,7 @@ mod device;
 mod diff;
 mod doctor;
 mod folders;
+mod merge;
 mod plan;
 mod program;
 mod progress;
@@ -111,6 +112,12 @@ impl CliError {
             | CliError::Environment(_) => exit::ENVIRONMENT,
         }
     }
+}
+
+/// Of two exit codes, the one that matters more.
+fn worse(a: u8, b: u8) -> u8 {
+    let order = [exit::DEPARTURE, exit::ENVIRONMENT, exit::INCOMPLETE];
+    order.into_iter().find(|code| [a, b].contains(code)).unwrap_or(exit::SUCCESS)
 }
 
 /// Runs the program with its command line; the exit code. `embedded` stands in for the

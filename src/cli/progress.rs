@@ -4,7 +4,7 @@ use crate::cli::terminal::{self, note};
 use crate::experiments::{Plan, PlannedRun};
 use crate::schedule::Monitor;
 use crate::spec::Key;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,7 +30,6 @@ struct State {
     done: BTreeMap<Key, f64>,
     finished: usize,
     last_line: Instant,
-    started: Instant,
 }
 
 impl<'a> Progress<'a> {
@@ -43,18 +42,13 @@ impl<'a> Progress<'a> {
         let cost: BTreeMap<Key, f64> =
             todo.iter().map(|key| (key.clone(), cost(&plan.runs[key]))).collect();
         let length = (cost.values().sum::<f64>() * STEPS) as u64;
-        let terminal = terminal::is_live(&std::io::stderr()) && !quiet;
-        let target =
-            if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(length.max(1)), target);
+        let (bar, terminal) = terminal::bar(Some(length.max(1)), quiet);
         let style = ProgressStyle::with_template(
             "{spinner} {wide_bar:.cyan/blue} {percent:>3}%  {elapsed} gone, {eta} left  {msg}",
         );
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_millis(200));
-        let now = Instant::now();
-        let state =
-            State { cost, done: BTreeMap::new(), finished: 0, last_line: now, started: now };
+        let state = State { cost, done: BTreeMap::new(), finished: 0, last_line: Instant::now() };
         Progress { plan, bar, quiet, terminal, state: Mutex::new(state) }
     }
 
@@ -77,21 +71,17 @@ impl<'a> Progress<'a> {
         let gone: f64 =
             state.done.iter().map(|(key, part)| part * state.cost.get(key).unwrap_or(&0.0)).sum();
         self.bar.set_position((gone * STEPS) as u64);
-        self.bar.set_message(format!("{}/{} runs", state.finished, state.cost.len()));
+        let runs = format!("{}/{} runs", state.finished, state.cost.len());
+        self.bar.set_message(runs.clone());
         if !self.terminal && state.last_line.elapsed() >= LINE_EVERY {
             state.last_line = Instant::now();
-            let elapsed = state.started.elapsed().as_secs_f64();
+            let elapsed = self.bar.elapsed().as_secs_f64();
             let left = if gone > 0.0 { elapsed * (total - gone) / gone } else { 0.0 };
-            let text = format!(
-                "{}/{} runs, {:.0}% of the work, {:.0} s gone, about {:.0} s left",
-                state.finished,
-                state.cost.len(),
-                100.0 * gone / total.max(1e-9),
-                elapsed,
-                left
-            );
             drop(state);
-            self.say(text);
+            let percent = 100.0 * gone / total.max(1e-9);
+            self.say(format!(
+                "{runs}, {percent:.0}% of the work, {elapsed:.0} s gone, about {left:.0} s left"
+            ));
         }
     }
 

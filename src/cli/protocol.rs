@@ -3,12 +3,11 @@
 use super::CliError;
 use super::args::Global;
 use crate::cli::terminal;
-use crate::digest::hex;
+use crate::digest::sha256;
 use crate::experiments::Profile;
 use crate::verify::exit;
 use crate::verify::protocol::{self, Declared, ProtocolOutcome, ProtocolStamp};
 use crate::verify::reference::Reference;
-use sha2::{Digest, Sha256};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -33,7 +32,7 @@ fn text(global: &Global) -> Result<Option<(String, ProtocolStamp)>, CliError> {
         Err(e) => return Err(CliError::Environment(format!("{}: {e}", path.display()))),
     };
     let commit = env!("BGM_PROTOCOL_COMMIT").to_owned();
-    let sha256 = hex(&Sha256::digest(&text));
+    let sha256 = sha256(text.as_bytes());
     Ok(Some((text, ProtocolStamp { commit, sha256, blessed: None })))
 }
 

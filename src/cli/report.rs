@@ -23,8 +23,7 @@ pub fn report(global: &Global, options: &Report) -> Result<u8, CliError> {
         let blessed = blessed.ok_or_else(|| {
             CliError::Incomplete(format!("profile {} has no blessed reference", global.profile))
         })?;
-        let verdicts = report::verdicts_markdown(&blessed.as_verification(&claims));
-        terminal::print_styled(&verdicts);
+        terminal::print_styled(&report::verdicts_markdown(&blessed.as_verification(&claims)));
         return Ok(exit::SUCCESS);
     }
     let (bar, mut session) = (Bar::read(global)?, Session::plan(global)?);
@@ -48,42 +47,23 @@ pub fn write(
     (results, verification): (&[ExperimentResult], &Verification),
     platform: &Platform,
 ) -> Result<(), CliError> {
-    let provenance = provenance(global, session, platform);
-    let (command, records) = (command(global), records::sentence(session));
+    let (provenance, command) = (provenance(global, session, platform), command(global));
+    let (profile, records) = (global.profile.as_str(), records::sentence(session));
     let context = ReportContext {
+        profile,
+        results,
+        verification,
+        provenance: &provenance,
+        command: &command,
         records: &records,
-        ..context(global, (results, verification), &provenance, &command)
     };
     report::write(out, &context).map_err(|e| CliError::Environment(e.to_string()))?;
     if !global.quiet {
         let color = terminal::is_colored(&std::io::stderr());
-        terminal::say_styled(&report::terminal_summary(&context, color));
+        terminal::say_styled(&report::terminal_summary(profile, verification, &records, color));
         note!("report: {}", out.join("report.html").display());
     }
     Ok(())
-}
-
-/// The summary as text.
-pub fn summary(
-    global: &Global,
-    results: &[ExperimentResult],
-    verification: &Verification,
-    provenance: &[(String, String)],
-    color: bool,
-) -> String {
-    let command = command(global);
-    let context = context(global, (results, verification), provenance, &command);
-    report::terminal_summary(&context, color)
-}
-
-fn context<'a>(
-    global: &'a Global,
-    (results, verification): (&'a [ExperimentResult], &'a Verification),
-    provenance: &'a [(String, String)],
-    command: &'a str,
-) -> ReportContext<'a> {
-    let (profile, records) = (global.profile.as_str(), "");
-    ReportContext { profile, results, verification, provenance, command, records }
 }
 
 /// What to type in order to make everything in this report again.
@@ -99,11 +79,7 @@ fn command(global: &Global) -> String {
 }
 
 /// Where the numbers come from.
-pub fn provenance(
-    global: &Global,
-    session: &Session,
-    platform: &Platform,
-) -> Vec<(String, String)> {
+fn provenance(global: &Global, session: &Session, platform: &Platform) -> Vec<(String, String)> {
     // The page's date is the commit's: the same store gives the same page on any day.
     let mut rows = vec![
         ("Profile".to_owned(), global.profile.clone()),
@@ -119,9 +95,8 @@ pub fn provenance(
     for (key, run) in &session.plan.runs {
         if let Ok(stored) = session.evidence().read(key) {
             let Platform { numerics, device } = stored.environment.platform;
-            *made
-                .entry((format!("{device}, {numerics}"), stored.environment.commit))
-                .or_default() += 1;
+            let by = (format!("{device}, {numerics}"), stored.environment.commit);
+            *made.entry(by).or_default() += 1;
         }
         if let Ok(hash) = session.catalog.content_hash(&run.spec) {
             data.insert(run.spec.data.name().to_owned(), hash);
@@ -137,10 +112,8 @@ pub fn provenance(
     if let Ok(Some(blessed)) = Reference::of_profile(&global.expected, &global.profile) {
         let Platform { numerics, device } = blessed.platform;
         let made = format!("on {device}, {numerics}, commit {}", blessed.commit);
-        rows.push((
-            "Reference blessed".to_owned(),
-            format!("{}: {}", blessed.date, blessed.reason),
-        ));
+        let reason = format!("{}: {}", blessed.date, blessed.reason);
+        rows.push(("Reference blessed".to_owned(), reason));
         rows.push(("Reference made".to_owned(), made));
     }
     rows

@@ -10,7 +10,7 @@ use crate::cli::terminal::note;
 use crate::schedule::context::{INTERRUPTED, SAVING};
 use crate::verify::exit;
 use nix::sys::signal::{SigSet, Signal};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Time to reach the next step boundary, where training saves and stops. Leaves a reserve for
@@ -99,12 +99,12 @@ pub fn stop_training() -> Result<(), CliError> {
     })
 }
 
-/// Sets `flag` at the first signal.
+/// Sets [`INTERRUPTED`] at the first signal: for work that stops where it can be gone on with.
 ///
 /// # Errors
 /// As [`watch`].
-pub fn set_flag(flag: &'static AtomicBool) -> Result<(), CliError> {
-    watch(|| flag.store(true, Ordering::SeqCst))
+pub fn set_flag() -> Result<(), CliError> {
+    watch(|| INTERRUPTED.store(true, Ordering::SeqCst))
 }
 
 /// Whether the disposition of `signal` is "ignore", inherited from the caller. Read from Linux's

@@ -3,6 +3,7 @@
 //! quietly, with the exit code of the command; any other failure to write it is an error,
 //! since whoever reads the output would take a part for the whole.
 
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -80,6 +81,14 @@ pub fn is_colored(stream: &impl IsTerminal) -> bool {
 /// Whether a stream is a terminal that can move its cursor, as a progress bar does.
 pub fn is_live(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !is_dumb(std::env::var_os("TERM").as_deref())
+}
+
+/// A progress bar on standard error, and whether it shows: it does where a terminal can move
+/// its cursor and nobody wants it `quiet`.
+pub fn bar(length: Option<u64>, quiet: bool) -> (ProgressBar, bool) {
+    let shows = is_live(&io::stderr()) && !quiet;
+    let target = if shows { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    (ProgressBar::with_draw_target(length, target), shows)
 }
 
 fn forbids_color(no_color: Option<&OsStr>) -> bool {

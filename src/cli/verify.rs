@@ -1,9 +1,10 @@
 //! `bgm verify`: the store against reference and claims.
 
+use super::CliError;
 use super::args::{Format, Global, Verify};
 use super::session::{Bar, Session};
-use super::{CliError, report};
 use crate::cli::terminal::{self, output};
+use crate::report;
 use crate::verify::junit;
 
 pub fn verify(global: &Global, options: &Verify) -> Result<u8, CliError> {
@@ -23,8 +24,7 @@ pub fn verify(global: &Global, options: &Verify) -> Result<u8, CliError> {
         }
         Format::Text => {
             let color = terminal::is_colored(&std::io::stdout());
-            let provenance = report::provenance(global, &session, &bar.platform);
-            let summary = report::summary(global, &results, &verification, &provenance, color);
+            let summary = report::terminal_summary(&global.profile, &verification, "", color);
             terminal::print_styled(&summary);
         }
     }

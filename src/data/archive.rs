@@ -70,16 +70,12 @@ impl Archive {
             let problem = format!("is not the list of the published {}; {hint}", self.file);
             return Err(DataError::format(&path, problem));
         }
-        let mut files = BTreeMap::new();
-        for (index, line) in lines.enumerate() {
-            let parsed =
-                line.split_once("  ").and_then(|(sha256, name)| Some((unhex(sha256)?, name)));
-            let Some((sha256, name)) = parsed else {
-                return Err(DataError::format(&path, format!("line {} is malformed", index + 2)));
-            };
-            files.insert(name.to_owned(), sha256);
-        }
-        Ok(files)
+        let entry = |(index, line): (usize, &str)| {
+            let malformed = || DataError::format(&path, format!("line {} is malformed", index + 2));
+            let (sha256, name) = line.split_once("  ").ok_or_else(malformed)?;
+            Ok((name.to_owned(), unhex(sha256).ok_or_else(malformed)?))
+        };
+        lines.enumerate().map(entry).collect()
     }
 
     /// Checks size and digest of a downloaded archive.
@@ -90,19 +86,13 @@ impl Archive {
         let io = |e| DataError::io(path, e, "download it first: `bgm data fetch`");
         let mut file = files::open(path).map_err(io)?;
         let bytes = file.metadata().map_err(io)?.len();
-        if let Some(expected) = self.bytes
-            && bytes != expected
-        {
+        if let Some(expected) = self.bytes.filter(|&expected| expected != bytes) {
             return Err(DataError::Size { path: path.to_owned(), expected, found: bytes });
         }
         let mut ticker = Ticker::new(report, Step::Verify, Some(bytes));
         let (mut sha256, mut md5) = (Sha256::new(), Md5::new());
         let mut buffer = vec![0; 1 << 18];
-        loop {
-            let count = file.read(&mut buffer).map_err(io)?;
-            if count == 0 {
-                break;
-            }
+        while let count @ 1.. = file.read(&mut buffer).map_err(io)? {
             match self.digest {
                 Digest::Sha256(_) => sha256.update(&buffer[..count]),
                 Digest::Md5(_) => md5.update(&buffer[..count]),
@@ -121,13 +111,9 @@ impl Archive {
     }
 }
 
+/// The 32 bytes that 64 hexadecimal digits stand for.
 fn unhex(digits: &str) -> Option<[u8; 32]> {
-    if digits.len() != 64 || !digits.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else { return None };
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.iter().map(byte).collect::<Option<Vec<u8>>>()?.try_into().ok()
 }

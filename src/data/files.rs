@@ -99,18 +99,14 @@ pub(super) fn plain_path(name: &str) -> Result<String, &'static str> {
     Ok(parts.join("/"))
 }
 
-/// The kind of a file for messages, with an indefinite article: "a directory".
+/// What is no regular file, once links are followed, with an indefinite article: "a directory".
 pub fn describe(kind: FileType) -> &'static str {
-    if kind.is_file() {
-        "a regular file"
-    } else if kind.is_dir() {
+    if kind.is_dir() {
         "a directory"
     } else if kind.is_fifo() {
         "a FIFO (named pipe)"
     } else if kind.is_socket() {
         "a socket"
-    } else if kind.is_symlink() {
-        "a symbolic link"
     } else {
         "a device"
     }

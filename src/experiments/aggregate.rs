@@ -1,8 +1,8 @@
 //! From stored runs to results: nothing is trained here.
 
-use super::Plan;
 use super::declare::ContrastPlaces;
 use super::results::{CellResult, ExperimentResult, Measured, RunResult, SeedResult};
+use super::{Cell, Experiment, Plan, evaluation};
 use crate::spec::{Key, RunSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,48 +28,31 @@ pub fn aggregate(plan: &Plan, runs: &dyn Runs) -> Vec<ExperimentResult> {
     // Parents stand before their children in the order.
     for key in &plan.order {
         let planned = &plan.runs[key];
-        let parent = match &planned.parent {
-            Some(parent) => match loaded.get(parent).cloned().flatten() {
-                Some(parent) => Some(parent),
-                None => {
-                    loaded.insert(key, None);
-                    continue;
-                }
-            },
-            None => None,
+        // A run is not there either if its parent is not.
+        let make = || {
+            let parent = match &planned.parent {
+                Some(parent) => Some(loaded.get(parent)?.clone()?),
+                None => None,
+            };
+            let RunRecord { metrics, result_hash } = runs.run(key, &planned.spec)?;
+            let (key, spec) = (key.clone(), planned.spec.clone());
+            Some(Arc::new(RunResult { key, spec, metrics, result_hash, parent }))
         };
-        let run = runs.run(key, &planned.spec).map(|record| {
-            Arc::new(RunResult {
-                key: key.clone(),
-                spec: planned.spec.clone(),
-                metrics: record.metrics,
-                result_hash: record.result_hash,
-                parent,
-            })
-        });
+        let run = make();
         loaded.insert(key, run);
     }
-    plan.experiments
-        .iter()
-        .map(|(experiment, cells)| {
-            with_gaps(ExperimentResult {
-                experiment: experiment.clone(),
-                cells: cells
-                    .iter()
-                    .map(|cell| CellResult {
-                        levels: cell.levels.clone(),
-                        seeds: cell
-                            .runs
-                            .iter()
-                            .map(|(seed, key)| {
-                                seed_result(experiment, *seed, key, loaded[key].clone(), runs)
-                            })
-                            .collect(),
-                    })
-                    .collect(),
-            })
-        })
-        .collect()
+    let of_experiment = |(experiment, cells): &(Experiment, Vec<Cell>)| {
+        let of_cell = |cell: &Cell| {
+            let of_seed = |(seed, key): &(u64, Key)| {
+                seed_result(experiment, *seed, key, loaded[key].clone(), runs)
+            };
+            let seeds = cell.runs.iter().map(of_seed).collect();
+            CellResult { levels: cell.levels.clone(), seeds }
+        };
+        let cells = cells.iter().map(of_cell).collect();
+        with_gaps(ExperimentResult { experiment: experiment.clone(), cells })
+    };
+    plan.experiments.iter().map(of_experiment).collect()
 }
 
 /// Fills in the metrics `gap.<metric>` of an experiment with a contrast.
@@ -111,7 +94,7 @@ fn with_gaps(mut result: ExperimentResult) -> ExperimentResult {
 }
 
 fn seed_result(
-    experiment: &super::Experiment,
+    experiment: &Experiment,
     seed: u64,
     key: &Key,
     run: Option<Arc<RunResult>>,
@@ -143,13 +126,7 @@ fn value_of(name: &str, run: &RunResult, measured: &BTreeMap<String, Measured>) 
     }
     let last = run.metrics.last()?;
     match name {
-        "test_accuracy" => Some(last.test_accuracy),
-        "train_accuracy" => Some(last.train_accuracy),
-        "test_loss" => Some(last.test_loss),
-        "train_loss" => Some(last.train_loss),
-        "distance" => Some(last.distance),
-        "distance_relative" => Some(last.distance_relative),
         "epochs" => Some(f64::from(run.metrics.epochs)),
-        _ => None,
+        _ => evaluation::figure(last, name),
     }
 }

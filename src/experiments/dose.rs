@@ -74,26 +74,17 @@ mod tests {
             evaluate_on: EvaluateOn::Test,
             pool: 1,
         };
-        RunSpec {
-            seed: 0,
-            data: DataSpec::Images(images),
-            network: NetworkSpec { arch: Arch::Resnet18, width: 64, batch_norm: true },
-            start: Start::Random { scale: 1.0 },
-            train: TrainSpec {
-                corruption: None,
-                augmentation: None,
-                noise_copies: None,
-                batch_size: 128,
-                optimizer,
-                learning_rate: 0.1,
-                schedule,
-                stop: Stop::Epochs(350),
-                evaluate_every: 25,
-                snapshots: Vec::new(),
-            },
-            precision: Precision::Strict,
-            numerics: Numerics::default(),
-        }
+        let network = NetworkSpec { arch: Arch::Resnet18, width: 64, batch_norm: true };
+        let toy = example::toy();
+        let train = TrainSpec {
+            batch_size: 128,
+            optimizer,
+            learning_rate: 0.1,
+            schedule,
+            stop: Stop::Epochs(350),
+            ..toy.train
+        };
+        RunSpec { data: DataSpec::Images(images), network, train, ..toy }
     }
 
     fn drops() -> Schedule {

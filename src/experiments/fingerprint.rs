@@ -5,10 +5,9 @@ use super::declare::Level;
 use super::grid::combinations;
 use super::profile::{Profile, ProfileError};
 use super::{Experiment, Template};
-use crate::digest::hex;
+use crate::digest::sha256;
 use crate::measure::MeasureSpec;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -18,7 +17,7 @@ const DIGITS: usize = 16;
 /// The first digits of the SHA-256 of a value's JSON.
 pub fn fingerprint(value: &impl Serialize) -> String {
     let text = serde_json::to_string(value).expect("plain declarations are valid JSON");
-    hex(&Sha256::digest(text))[..DIGITS].to_owned()
+    sha256(text.as_bytes())[..DIGITS].to_owned()
 }
 
 impl Profile {

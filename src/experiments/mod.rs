@@ -6,6 +6,7 @@ mod check;
 pub mod cost;
 mod declare;
 pub mod dose;
+pub mod evaluation;
 mod fields;
 pub mod fingerprint;
 pub mod graph;

@@ -4,9 +4,7 @@ mod claims;
 mod experiments;
 mod runs;
 
-use super::summary::counts;
-use super::words;
-use super::{Drawing, ReportContext};
+use super::{Drawing, ReportContext, words};
 use crate::verify::outcome::{RegressionOutcome, RegressionStatus};
 use askama::Template;
 use claims::ClaimView;
@@ -102,7 +100,7 @@ pub(super) fn page(
         claims: verification.claims.iter().map(|c| ClaimView::new(c, context)).collect(),
         forest: forest.map(|svg| inline(&svg)),
         protocol: verification.protocol.as_ref().map(|p| p.sentence.as_str()),
-        counts: counts(verification),
+        counts: words::counts(verification),
         departures: departures.into_iter().map(view).collect(),
         regression: all.map(view).collect(),
         experiments: experiments::views(context, drawings),

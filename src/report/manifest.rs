@@ -1,37 +1,10 @@
 //! `ro-crate-metadata.json`: what the report consists of, for archives (RO-Crate 1.1).
 
 use super::ReportContext;
+use super::writer::Artifact;
 use crate::data::files;
-use crate::digest::hex;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::path::{Component, Path};
-
-/// A written file: its path below the report's folder, with `/`, and its content's digest.
-pub struct Artifact {
-    pub path: String,
-    pub size: usize,
-    pub sha256: String,
-}
-
-impl Artifact {
-    pub fn new(path: String, content: &[u8]) -> Artifact {
-        let sha256 = hex(&Sha256::digest(content));
-        Artifact { path, size: content.len(), sha256 }
-    }
-
-    fn media_type(&self) -> &'static str {
-        match self.path.rsplit_once('.').map(|(_, ending)| ending) {
-            Some("md") => "text/markdown",
-            Some("tex") => "text/x-tex",
-            Some("csv") => "text/csv",
-            Some("svg") => "image/svg+xml",
-            Some("png") => "image/png",
-            Some("html") => "text/html",
-            _ => "application/octet-stream",
-        }
-    }
-}
 
 /// The manifest's file.
 pub const NAME: &str = "ro-crate-metadata.json";

@@ -9,15 +9,17 @@ mod manifest;
 mod summary;
 mod tables;
 mod words;
+mod writer;
 
 use crate::experiments::results::ExperimentResult;
 use crate::verify::outcome::Verification;
 use layout::Numbers;
-use manifest::Artifact;
 use std::path::{Path, PathBuf};
+use writer::Writer;
 
 pub use figures::FigureError;
-pub use summary::{terminal_summary, verdicts_markdown};
+pub use summary::terminal_summary;
+pub use tables::verdicts_markdown;
 
 /// What a report is made from.
 pub struct ReportContext<'a> {
@@ -89,54 +91,6 @@ pub fn write(out: &Path, context: &ReportContext<'_>) -> Result<Vec<PathBuf>, Re
     writer.file(manifest::NAME.to_owned(), manifest.as_bytes())?;
     writer.remove_stale(&before)?;
     Ok(writer.paths)
-}
-
-/// Writes files and remembers what they were.
-struct Writer<'a> {
-    out: &'a Path,
-    artifacts: Vec<Artifact>,
-    paths: Vec<PathBuf>,
-}
-
-impl Writer<'_> {
-    fn file(&mut self, path: String, content: &[u8]) -> Result<(), ReportError> {
-        let full = self.out.join(&path);
-        let write = || {
-            if let Some(folder) = full.parent() {
-                std::fs::create_dir_all(folder)?;
-            }
-            std::fs::write(&full, content)
-        };
-        write().map_err(|source| ReportError::Write { path: full.clone(), source })?;
-        self.artifacts.push(Artifact::new(path, content));
-        self.paths.push(full);
-        Ok(())
-    }
-
-    /// Removes what an earlier report in this folder wrote and this one did not: tables of
-    /// another profile, say. Files that were changed since, or are somebody else's, stay.
-    fn remove_stale(&self, before: &[Artifact]) -> Result<(), ReportError> {
-        let is_stale =
-            |old: &&Artifact| !self.artifacts.iter().any(|artifact| artifact.path == old.path);
-        for old in before.iter().filter(is_stale) {
-            let path = self.out.join(&old.path);
-            let unchanged = std::fs::read(&path)
-                .is_ok_and(|content| Artifact::new(String::new(), &content).sha256 == old.sha256);
-            if unchanged {
-                std::fs::remove_file(&path)
-                    .map_err(|source| ReportError::Write { path, source })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn figure(&mut self, id: &str, svg: &str) -> Result<(), ReportError> {
-        self.file(format!("figures/{id}.svg"), svg.as_bytes())?;
-        let path = format!("figures/{id}.png");
-        let png = figures::rasterize(svg)
-            .map_err(|source| ReportError::Figure { path: self.out.join(&path), source })?;
-        self.file(path, &png)
-    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,24 @@
-//! The verdicts in short: on a terminal, and as Markdown for the README.
+//! The verdicts in short, on a terminal.
 
-use super::tables::markdown_table;
-use super::words::DECAY;
-use super::{ReportContext, words};
-use crate::verify::outcome::{ClaimOutcome, Premise, RegressionStatus, Verdict, Verification};
+use super::words::{self, DECAY};
+use crate::verify::outcome::{ClaimOutcome, Premise, Verdict, Verification};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 /// Columns of the terminal table; fixed, since nothing here asks what the terminal has.
 const WIDTH: u16 = 100;
 
-/// Verdicts and the counts of compared numbers, for a terminal; `color` switches escape codes.
-pub fn terminal_summary(context: &ReportContext<'_>, color: bool) -> String {
+/// Verdicts and the counts of compared numbers, for a terminal; `color` switches escape codes,
+/// and `records` says of what records they come from, if any.
+pub fn terminal_summary(
+    profile: &str,
+    verification: &Verification,
+    records: &str,
+    color: bool,
+) -> String {
     let mut table = table(color);
     table.set_header(["", "verdict", "effect [95% interval]", "must be", "n", "claim"]);
-    for claim in &context.verification.claims {
+    for claim in &verification.claims {
         let colour = match claim.verdict {
             Verdict::Supported => Color::Green,
             Verdict::Refuted => Color::Red,
@@ -46,22 +50,22 @@ pub fn terminal_summary(context: &ReportContext<'_>, color: bool) -> String {
         ]);
     }
     let mut text = String::new();
-    if !context.verification.claims.is_empty() {
+    if !verification.claims.is_empty() {
         text += &format!("{table}\n");
     }
-    text += &premises(&context.verification.claims, color);
-    text += &format!("Compared with the blessed values: {}.\n", counts(context.verification));
-    if let Some(protocol) = &context.verification.protocol {
+    text += &premises(&verification.claims, color);
+    text += &format!("Compared with the blessed values: {}.\n", words::counts(verification));
+    if let Some(protocol) = &verification.protocol {
         text += &format!("{}.\n", protocol.sentence);
     }
-    for sentence in &context.verification.lacking {
+    for sentence in &verification.lacking {
         text += &format!("Lacking: {sentence}.\n");
     }
-    if !context.records.is_empty() {
-        text += &format!("{}\n", context.records);
+    if !records.is_empty() {
+        text += &format!("{records}\n");
     }
-    let exit = context.verification.exit;
-    text + &format!("Profile {}: {} (exit code {exit}).\n", context.profile, words::exit(exit))
+    let exit = verification.exit;
+    text + &format!("Profile {profile}: {} (exit code {exit}).\n", words::exit(exit))
 }
 
 fn table(color: bool) -> Table {
@@ -111,34 +115,4 @@ fn premises(claims: &[ClaimOutcome], color: bool) -> String {
         ]);
     }
     format!("{table}\n")
-}
-
-/// `40 exact, 2 outside`, leaving out what did not happen.
-pub fn counts(verification: &Verification) -> String {
-    let count = |status: RegressionStatus| {
-        let count = verification.regression.iter().filter(|r| r.status == status).count();
-        (count > 0).then(|| format!("{count} {}", words::status(status)))
-    };
-    let counts: Vec<String> = words::STATUSES.into_iter().filter_map(count).collect();
-    if counts.is_empty() { "nothing was compared".to_owned() } else { counts.join(", ") }
-}
-
-/// The table "verdicts at a glance".
-pub fn verdicts_markdown(verification: &Verification) -> String {
-    let headings =
-        ["Claim", "Verdict", "What it says", "Effect", "95% interval", "Must be", "n", "Direction"];
-    let rows = verification.claims.iter().map(|claim| {
-        let effect = words::effect(claim.statistic, claim.interval);
-        vec![
-            claim.id.clone(),
-            format!("{} {}", words::icon(claim.verdict), words::verdict_and_bearing(claim)),
-            claim.statement.clone(),
-            effect.value,
-            effect.interval,
-            claim.must_be.clone(),
-            claim.n.to_string(),
-            words::direction(claim),
-        ]
-    });
-    markdown_table(&headings.map(str::to_owned), rows.collect(), 3)
 }

@@ -1,11 +1,12 @@
-//! An experiment's table as Markdown, LaTeX (booktabs) and CSV.
+//! An experiment's table as Markdown, LaTeX (booktabs) and CSV, and the table of verdicts.
 //!
 //! The wide form has the shape of a paper's table; the long form sets the published value,
 //! the blessed one and this run's side by side.
 
-use super::escape;
 use super::layout::{Number, Numbers, Pivot, metric_label, reading};
+use super::{escape, words};
 use crate::experiments::results::{CellResult, Fit};
+use crate::verify::outcome::Verification;
 
 const LONG_TAIL: [&str; 6] = ["Published", "Expected", "This run", "95% interval", "n", "Check"];
 
@@ -39,7 +40,7 @@ pub fn long_headings(numbers: &Numbers<'_>) -> Vec<String> {
 pub fn long_row(numbers: &Numbers<'_>, number: &Number<'_>) -> Vec<String> {
     let axes = numbers.experiment().axes.iter().zip(&number.cell.levels);
     let levels = axes.map(|(axis, &level)| axis.levels[level].label.clone());
-    let check = number.regression.map(|r| super::words::status(r.status).to_owned());
+    let check = number.regression.map(|r| words::status(r.status).to_owned());
     let tail = [
         number.published_text(),
         number.expected_text(),
@@ -82,7 +83,7 @@ pub fn markdown(numbers: &Numbers<'_>) -> String {
 /// Headings of the table of what each cell is: the axes, its fit, its weight decay.
 pub fn fit_headings(numbers: &Numbers<'_>) -> Vec<String> {
     let axes = numbers.experiment().axes.iter().map(|axis| axis.label.clone());
-    let tail = ["Training accuracy (%)", "Lowest seed", "Fits", super::words::DECAY];
+    let tail = ["Training accuracy (%)", "Lowest seed", "Fits", words::DECAY];
     axes.chain(tail.map(str::to_owned)).collect()
 }
 
@@ -101,7 +102,7 @@ pub fn fit_rows(numbers: &Numbers<'_>) -> Vec<Vec<String>> {
             number(|fit| fit.mean).unwrap_or_default(),
             number(|fit| fit.lowest).unwrap_or_default(),
             fit.map(|fit| if fit.fits { "yes" } else { "no" }).unwrap_or_default().to_owned(),
-            super::words::decay(cell.dose()),
+            words::decay(cell.dose()),
         ];
         levels.chain(tail).collect()
     };
@@ -119,6 +120,26 @@ pub fn markdown_table(headings: &[String], rows: Vec<Vec<String>>, left: usize) 
     let mut text = line(headings) + &format!("|{}|\n", rule.join("|"));
     text.extend(rows.iter().map(|row| line(row)));
     text
+}
+
+/// The table "verdicts at a glance".
+pub fn verdicts_markdown(verification: &Verification) -> String {
+    let headings =
+        ["Claim", "Verdict", "What it says", "Effect", "95% interval", "Must be", "n", "Direction"];
+    let rows = verification.claims.iter().map(|claim| {
+        let effect = words::effect(claim.statistic, claim.interval);
+        vec![
+            claim.id.clone(),
+            format!("{} {}", words::icon(claim.verdict), words::verdict_and_bearing(claim)),
+            claim.statement.clone(),
+            effect.value,
+            effect.interval,
+            claim.must_be.clone(),
+            claim.n.to_string(),
+            words::direction(claim),
+        ]
+    });
+    markdown_table(&headings.map(str::to_owned), rows.collect(), 3)
 }
 
 /// Two LaTeX tables to be read with `\input`; they need `booktabs`, the long one `longtable`.
@@ -229,7 +250,7 @@ pub fn csv(numbers: &Numbers<'_>) -> String {
             full(interval.map(|i| i[0])),
             full(interval.map(|i| i[1])),
             number.missing().to_string(),
-            number.regression.map(|r| super::words::status(r.status).into()).unwrap_or_default(),
+            number.regression.map(|r| words::status(r.status).into()).unwrap_or_default(),
             number.poison.join("; "),
             number.fits().map(|fits| fits.to_string()).unwrap_or_default(),
             samples.join(";"),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::experiments::Experiment;
 use crate::experiments::results::{CellResult, RunResult, SeedResult};
-use crate::spec::{Key, RunSpec};
+use crate::spec::Key;
 use crate::train::metrics::{Evaluation, Metrics, Status};
 use crate::verify::outcome::{
     Bearing, ClaimOutcome, RegressionOutcome, RegressionStatus, SCHEMA, Standing, Verdict,
@@ -47,19 +47,7 @@ fn key(digit: usize) -> Key {
 }
 
 fn run(place: usize, status: Status, accuracies: &[f64]) -> Arc<RunResult> {
-    let spec: RunSpec = serde_json::from_value(serde_json::json!({
-        "seed": 0,
-        "data": { "toy": { "points_per_class": 5, "center": 0.2, "std": 0.15, "shift": 0.5 } },
-        "network": { "arch": "mlp", "width": 4, "batch_norm": false },
-        "start": { "random": { "scale": 1.0 } },
-        "train": {
-            "corruption": null, "augmentation": null, "noise_copies": null, "batch_size": 5,
-            "optimizer": { "sgd": { "momentum": 0.0, "weight_decay": 0.0 } },
-            "learning_rate": 0.1, "schedule": "constant", "stop": { "epochs": 2 },
-            "evaluate_every": 1, "snapshots": [],
-        },
-    }))
-    .unwrap();
+    let spec = crate::spec::example::toy();
     let evaluation = |(epoch, &accuracy): (usize, &f64)| Evaluation {
         epoch: epoch as u32,
         learning_rate: 0.1,
@@ -302,7 +290,7 @@ fn the_same_result_gives_the_same_bytes_and_a_true_manifest() {
         let name = path.strip_prefix(first.path()).unwrap();
         let content = std::fs::read(path).unwrap();
         assert_eq!(content, std::fs::read(second.path().join(name)).unwrap(), "{name:?}");
-        let digest = Artifact::new(name.display().to_string(), &content).sha256;
+        let digest = writer::Artifact::new(name.display().to_string(), &content).sha256;
         let is_manifest = name == Path::new("ro-crate-metadata.json");
         assert!(is_manifest || manifest.contains(&digest), "{name:?}");
     }
@@ -332,18 +320,11 @@ fn the_page_is_whole_and_escapes_what_it_shows() {
 #[test]
 fn a_departed_verdict_is_plain_on_the_terminal() {
     let verification = verification();
-    let context = ReportContext {
-        profile: "test",
-        results: &[],
-        verification: &verification,
-        provenance: &[],
-        command: "make reproduce",
-        records: "",
-    };
-    let plain = terminal_summary(&context, false);
+    let summary = |color| terminal_summary("test", &verification, "", color);
+    let plain = summary(false);
     assert!(plain.contains("refuted") && plain.contains("1 within"), "{plain}");
     assert!(plain.contains("against") && plain.contains("departs"), "{plain}");
     assert!(plain.contains("above 3") && plain.contains("minus Adversarial"), "{plain}");
-    assert!(!plain.contains('\u{1b}') && terminal_summary(&context, true).contains('\u{1b}'));
+    assert!(!plain.contains('\u{1b}') && summary(true).contains('\u{1b}'));
     assert!(verdicts_markdown(&verification).contains("a &lt; b \\| c"));
 }

@@ -2,7 +2,9 @@
 
 use crate::experiments::dose::{self, Dose, PAPER_WITH_MOMENTUM};
 use crate::experiments::results::{CellResult, FIT_MEAN, Fit};
-use crate::verify::outcome::{Bearing, ClaimOutcome, RegressionStatus, Standing, Verdict};
+use crate::verify::outcome::{
+    Bearing, ClaimOutcome, RegressionStatus, Standing, Verdict, Verification,
+};
 
 pub fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
@@ -34,7 +36,7 @@ pub fn status(status: RegressionStatus) -> &'static str {
 }
 
 /// Every status, the good ones first.
-pub const STATUSES: [RegressionStatus; 7] = [
+const STATUSES: [RegressionStatus; 7] = [
     RegressionStatus::Exact,
     RegressionStatus::Within,
     RegressionStatus::TooWeak,
@@ -43,6 +45,16 @@ pub const STATUSES: [RegressionStatus; 7] = [
     RegressionStatus::TooFew,
     RegressionStatus::Excluded,
 ];
+
+/// `40 exact, 2 outside`, leaving out what did not happen.
+pub fn counts(verification: &Verification) -> String {
+    let count = |wanted: RegressionStatus| {
+        let count = verification.regression.iter().filter(|r| r.status == wanted).count();
+        (count > 0).then(|| format!("{count} {}", status(wanted)))
+    };
+    let counts: Vec<String> = STATUSES.into_iter().filter_map(count).collect();
+    if counts.is_empty() { "nothing was compared".to_owned() } else { counts.join(", ") }
+}
 
 /// Numbers of no known metric, all with as many decimals as the largest one deserves.
 fn alike(values: &[f64]) -> impl Fn(f64) -> String {

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::experiments::{Plan, PlannedRun};
     use crate::schedule::{Executor, Monitor, Outcome, RunFailure, execute};
-    use crate::spec::{Key, RunSpec};
+    use crate::spec::{Key, example};
     use std::collections::{BTreeMap, BTreeSet};
     use std::time::Duration;
 
@@ -178,24 +178,10 @@ mod tests {
 
     /// Runs `count` made-up runs, of which every third starts from the one before.
     fn run(count: usize, devices: Devices, broken: Option<&'static str>) -> (Outcome, MadeUp) {
-        let spec: RunSpec = serde_json::from_value(serde_json::json!({
-            "seed": 0,
-            "data": {"toy": {"points_per_class": 4, "center": 0.2, "std": 0.1, "shift": 0.5}},
-            "network": {"arch": "mlp", "width": 4, "batch_norm": false},
-            "start": {"random": {"scale": 1.0}},
-            "train": {
-                "corruption": null, "augmentation": null, "noise_copies": null, "batch_size": 4,
-                "optimizer": {"sgd": {"momentum": 0.0, "weight_decay": 0.0}},
-                "learning_rate": 0.01, "schedule": "constant", "stop": {"epochs": 1},
-                "evaluate_every": 1, "snapshots": []
-            },
-            "precision": "strict"
-        }))
-        .expect("a spec");
         let keys: Vec<Key> =
             (0..count).map(|n| format!("{n:064x}").parse().expect("a key")).collect();
         let planned = |n: usize| PlannedRun {
-            spec: spec.clone(),
+            spec: example::toy(),
             parent: (n % 3 == 2).then(|| keys[n - 1].clone()),
             needed_by: Vec::new(),
             measures: Vec::new(),

@@ -5,6 +5,8 @@
 //! pretraining serves every table that starts from it.
 
 mod check;
+#[cfg(test)]
+pub mod example;
 mod key;
 mod numerics;
 

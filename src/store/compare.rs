@@ -1,8 +1,8 @@
 //! Two results of one spec, bit for bit: where they part.
 
 use super::{StoredRun, paths};
+use crate::experiments::evaluation::figures;
 use crate::measure::Measured;
-use crate::train::metrics::Evaluation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -55,7 +55,7 @@ fn metrics(stored: &StoredRun, again: &StoredRun) -> Option<Difference> {
     let (theirs, ours) = (&stored.metrics, &again.metrics);
     let pairs = theirs.evaluations.iter().zip(&ours.evaluations);
     for (place, (a, b)) in pairs.enumerate() {
-        for ((field, a_value), (_, b_value)) in fields(a).into_iter().zip(fields(b)) {
+        for ((field, a_value), (_, b_value)) in figures(a).into_iter().zip(figures(b)) {
             if a_value.to_bits() != b_value.to_bits() {
                 let what = format!("evaluation {} (epoch {}), {field}", place + 1, a.epoch);
                 return Some(difference(what, a_value, b_value));
@@ -71,31 +71,6 @@ fn metrics(stored: &StoredRun, again: &StoredRun) -> Option<Difference> {
     }
     let (a, b) = (theirs.status, ours.status);
     (a != b).then(|| difference("status", format!("{a:?}"), format!("{b:?}")))
-}
-
-/// Every field of an evaluation, with its name.
-fn fields(evaluation: &Evaluation) -> [(&'static str, f64); 8] {
-    // Without `..`, so that no new field can be forgotten.
-    let Evaluation {
-        epoch,
-        learning_rate,
-        train_loss,
-        train_accuracy,
-        test_loss,
-        test_accuracy,
-        distance,
-        distance_relative,
-    } = *evaluation;
-    [
-        ("epoch", f64::from(epoch)),
-        ("learning_rate", learning_rate),
-        ("train_loss", train_loss),
-        ("train_accuracy", train_accuracy),
-        ("test_loss", test_loss),
-        ("test_accuracy", test_accuracy),
-        ("distance", distance),
-        ("distance_relative", distance_relative),
-    ]
 }
 
 /// The first number in which two results of a measurement, called `name`, differ.

@@ -4,12 +4,11 @@
 
 use super::lock::Silence;
 use super::record::{MeasuredRecord, RunManifest};
-use super::{Store, StoreError, StoredRun, damaged, io_error, open, paths, read};
+use super::{Store, StoreError, StoredRun, damaged, io_error, names, open, paths, read};
 use crate::digest::{HashingReader, hex};
 use crate::disk;
 use crate::spec::Key;
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -219,14 +218,8 @@ impl Store {
 
 /// Measurements of a run, by the names of their files.
 pub(super) fn measurements(store: &Store, key: &Key) -> Result<BTreeSet<String>, StoreError> {
-    let folder = paths::measured(store.root(), key);
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        Err(e) => return Err(io_error(&folder)(e)),
-    };
-    let id = |name: &str| paths::measurement_of(name).map(str::to_owned);
-    Ok(entries.flatten().filter_map(|entry| id(entry.file_name().to_str()?)).collect())
+    let names = names(&paths::measured(store.root(), key))?;
+    Ok(names.iter().filter_map(|name| paths::measurement_of(name)).map(str::to_owned).collect())
 }
 
 /// Copies the files of a run of `from`. What is copied, not what was there a moment before,

@@ -159,6 +159,19 @@ fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
     read_up_to(path, MAX_TEXT_BYTES)
 }
 
+/// Names in a folder, sorted; none if there is no such folder.
+fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(io_error(folder)(e)),
+    };
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
 /// SHA-256 of a file, which is not held in memory.
 fn hash_file(path: &Path) -> Result<String, StoreError> {
     let (_, sha256) = digest::of_reader(open(path)?).map_err(io_error(path))?;

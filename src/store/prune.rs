@@ -2,7 +2,7 @@
 //! found, measured, and removed under its lock.
 
 use super::lock::Silence;
-use super::{Store, StoreError, io_error, paths, unfinished};
+use super::{Store, StoreError, io_error, names, paths, unfinished};
 use crate::disk;
 use crate::spec::{Key, RunSpec};
 use std::collections::BTreeSet;
@@ -59,7 +59,7 @@ impl Store {
         for name in names(&self.root)? {
             if let Ok(key) = name.parse::<Key>() {
                 parts.push(part(Kind::Run, &key, self.root.join(&name))?);
-            } else if let Some(key) = key_before(&name, paths::PARTIAL) {
+            } else if let Some(Ok(key)) = name.strip_suffix(paths::PARTIAL).map(str::parse::<Key>) {
                 parts.push(part(Kind::Unfinished, &key, self.root.join(&name))?);
             }
         }
@@ -74,7 +74,7 @@ impl Store {
         }
         let folder = self.root.join(paths::DAMAGED);
         for name in names(&folder)? {
-            if let Some((Ok(key), _)) = name.split_once('-').map(|(k, n)| (k.parse::<Key>(), n)) {
+            if let Some(Ok(key)) = name.split_once('-').map(|(key, _)| key.parse::<Key>()) {
                 parts.push(part(Kind::SetAside, &key, folder.join(name))?);
             }
         }
@@ -132,24 +132,6 @@ impl Store {
             }
         }
     }
-}
-
-/// Names in a folder, sorted; none if there is no such folder.
-fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(io_error(folder)(e)),
-    };
-    let mut names: Vec<String> =
-        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
-    Ok(names)
-}
-
-/// The key in a name that ends with `ending`.
-fn key_before(name: &str, ending: &str) -> Option<Key> {
-    name.strip_suffix(ending)?.parse().ok()
 }
 
 /// Bytes of a file, or of all files below a folder. Links are not followed.

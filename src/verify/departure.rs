@@ -7,7 +7,6 @@ use super::outcome::Verdict;
 use super::outcome::{ClaimOutcome, ClaimPart, RegressionOutcome, RegressionStatus, Standing};
 use super::reference::{BlessedPart, BlessedVerdict};
 use super::{Case, stats};
-use std::collections::BTreeMap;
 
 /// Probability that unchanged code is called departed by any claim, of the 5% that a whole
 /// verification has.
@@ -28,28 +27,23 @@ pub fn settle(
         movements.extend(pairs.map(|(name, probability)| (place, name, probability)));
     }
     let adjusted = stats::holm(&movements.iter().map(|m| m.2).collect::<Vec<f64>>());
-    let mut far: BTreeMap<usize, String> = BTreeMap::new();
+    let mut far: Vec<Option<String>> = vec![None; evaluated.len()];
     for ((place, name, _), probability) in movements.iter().zip(adjusted) {
         if probability <= FALSE_ALARM_RATE {
             let of = if name.is_empty() { String::new() } else { format!(" of “{name}”") };
-            far.entry(*place).or_insert_with(|| {
+            far[*place].get_or_insert_with(|| {
                 format!("the effect{of} moved by more than chance allows (p = {probability:.1e})")
             });
         }
     }
-    let notes: Vec<Option<String>> = (0..evaluated.len()).map(|i| far.remove(&i)).collect();
     let settle = |(claim, far): (Evaluated, Option<String>)| {
         let blessed = blessed(&claim.outcome.id);
         let same = is_exact(&claim.outcome.experiment, regression);
-        let (standing, note) = standing(case, &claim, blessed, same, far);
-        ClaimOutcome {
-            standing,
-            standing_note: note,
-            blessed: blessed.map(|b| b.verdict),
-            ..claim.outcome
-        }
+        let (standing, standing_note) = standing(case, &claim, blessed, same, far);
+        let blessed = blessed.map(|b| b.verdict);
+        ClaimOutcome { standing, standing_note, blessed, ..claim.outcome }
     };
-    evaluated.into_iter().zip(notes).map(settle).collect()
+    evaluated.into_iter().zip(far).map(settle).collect()
 }
 
 /// Whether every number of an experiment has the blessed bits.
@@ -86,10 +80,8 @@ fn standing(
         } else if let Some(note) = far {
             return (Standing::Departed, note);
         }
-        let flipped = |a, b| verdict == a && blessed.verdict == b;
-        if flipped(Verdict::Supported, Verdict::Refuted)
-            || flipped(Verdict::Refuted, Verdict::Supported)
-        {
+        let is_decided = [verdict, blessed.verdict].iter().all(|v| *v != Verdict::Inconclusive);
+        if is_decided && verdict != blessed.verdict {
             return (Standing::Departed, "supported turned refuted, or back".to_owned());
         }
         if verdict != blessed.verdict && verdict == Verdict::Inconclusive {
@@ -118,10 +110,9 @@ fn standing(
 
 /// Whether the effects have the blessed bits, as far as they are blessed.
 fn same_effects(outcome: &ClaimOutcome, blessed: &BlessedVerdict) -> bool {
-    let known = blessed.parts.iter();
     let effect = |name: &str| {
         let part = outcome.parts.iter().find(|part| part.name == name)?;
         part.estimate.map(|estimate| estimate.effect.to_bits())
     };
-    { known }.all(|part| effect(&part.name) == Some(part.effect.to_bits()))
+    blessed.parts.iter().all(|part| effect(&part.name) == Some(part.effect.to_bits()))
 }

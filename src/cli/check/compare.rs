@@ -3,17 +3,26 @@
 use super::select::Target;
 use crate::backend::Platform;
 use crate::cli::session::Session;
-use crate::cli::store::worse;
+use crate::cli::worse;
 use crate::measure::MeasureSpec;
 use crate::spec::Key;
 use crate::store::{StoredRun, compare};
 use crate::verify::exit;
+use std::fmt::Display;
 
 /// The result for one target.
 pub struct Outcome {
     pub code: u8,
     /// One line, and one more for each difference.
     pub text: String,
+}
+
+impl Outcome {
+    /// Adds a line, after which the code is at least as bad as `code`.
+    fn add(&mut self, code: u8, line: impl Display) {
+        self.code = worse(self.code, code);
+        self.text += &format!("\n  {line}");
+    }
 }
 
 /// Compares a run that was made again with what is stored of it, the runs before it included.
@@ -24,42 +33,32 @@ pub fn target(
     stored: &StoredRun,
     here: &Platform,
 ) -> Outcome {
-    let mut lines = Vec::new();
-    let mut code = exit::SUCCESS;
+    let mut found = Outcome { code: exit::SUCCESS, text: String::new() };
     for key in before(again, &target.key) {
         match (session.evidence().read(&key), again.store.read(&key)) {
             (Ok(theirs), Ok(ours)) => {
                 for difference in compare::runs(&theirs, &ours) {
-                    code = exit::DEPARTURE;
-                    lines.push(format!("the run before it, {}: {difference}", key.short()));
+                    let line = format!("the run before it, {}: {difference}", key.short());
+                    found.add(exit::DEPARTURE, line);
                 }
             }
             // That nothing is stored of it does not matter: this one starts from it.
             (Err(_), Ok(_)) => {}
-            (_, Err(problem)) => {
-                code = worse(code, exit::ENVIRONMENT);
-                lines.push(format!("not compared: {problem}"));
-            }
+            (_, Err(problem)) => found.add(exit::ENVIRONMENT, format!("not compared: {problem}")),
         }
     }
     let mut measured = 0;
     match again.store.read(&target.key) {
         Ok(ours) => {
             for difference in compare::runs(stored, &ours) {
-                code = exit::DEPARTURE;
-                lines.push(difference.to_string());
+                found.add(exit::DEPARTURE, difference);
             }
-            let (found, worst) = measurements(session, again, target, (stored, &ours), &mut lines);
-            measured = found;
-            code = worse(code, worst);
+            measured = measurements(session, again, target, (stored, &ours), &mut found);
         }
-        Err(problem) => {
-            code = worse(code, exit::ENVIRONMENT);
-            lines.push(format!("not compared: {problem}"));
-        }
+        Err(problem) => found.add(exit::ENVIRONMENT, format!("not compared: {problem}")),
     }
     let evaluations = stored.metrics.evaluations.len();
-    let verdict = match code {
+    let verdict = match found.code {
         exit::SUCCESS => {
             format!(
                 "equal, bit for bit (weights, {evaluations} evaluations, {measured} measurements)"
@@ -76,8 +75,7 @@ pub fn target(
         ),
         _ => "not compared in full".to_owned(),
     };
-    let lines: String = lines.iter().map(|line| format!("\n  {line}")).collect();
-    Outcome { code, text: format!("{}: {verdict}{lines}", target.name) }
+    Outcome { text: format!("{}: {verdict}{}", target.name, found.text), ..found }
 }
 
 /// Keys of the runs before a run, the eldest first.
@@ -91,20 +89,19 @@ fn before(again: &Session, key: &Key) -> Vec<Key> {
 /// A measurement as an experiment calls it.
 fn name(session: &Session, measure: &MeasureSpec) -> String {
     let declared = session.plan.experiments.iter().flat_map(|(experiment, _)| &experiment.measures);
-    let name =
-        declared.into_iter().find(|(_, spec)| *spec == measure).map(|(name, _)| name.clone());
+    let name = { declared }.find(|(_, spec)| *spec == measure).map(|(name, _)| name.clone());
     format!("measurement {}", name.unwrap_or_else(|| measure.id()))
 }
 
-/// Compares measurements: how many there were to compare, and an exit code.
+/// Compares measurements, and counts those that there were to compare.
 fn measurements(
     session: &Session,
     again: &Session,
     target: &Target,
     (stored, ours): (&StoredRun, &StoredRun),
-    lines: &mut Vec<String>,
-) -> (usize, u8) {
-    let (mut compared, mut code) = (0, exit::SUCCESS);
+    found: &mut Outcome,
+) -> usize {
+    let mut compared = 0;
     for measure in &target.run.measures {
         let (id, name) = (measure.id(), name(session, measure));
         let theirs = session.evidence().measured(&target.key, &id, &stored.result_hash);
@@ -112,23 +109,20 @@ fn measurements(
             (Ok(Some(theirs)), Ok(Some(ours))) => {
                 compared += 1;
                 if let Some(difference) = compare::measured(&name, &theirs, &ours) {
-                    code = exit::DEPARTURE;
-                    lines.push(difference.to_string());
+                    found.add(exit::DEPARTURE, difference);
                 }
             }
             (Ok(None), _) => {
-                code = worse(code, exit::INCOMPLETE);
-                lines.push(format!("{name}: nothing to compare with, it is not stored"));
+                let line = format!("{name}: nothing to compare with, it is not stored");
+                found.add(exit::INCOMPLETE, line);
             }
             (Err(problem), _) | (_, Err(problem)) => {
-                code = worse(code, exit::ENVIRONMENT);
-                lines.push(format!("{name}: not compared: {problem}"));
+                found.add(exit::ENVIRONMENT, format!("{name}: not compared: {problem}"));
             }
             (_, Ok(None)) => {
-                code = worse(code, exit::ENVIRONMENT);
-                lines.push(format!("{name}: it was not made again"));
+                found.add(exit::ENVIRONMENT, format!("{name}: it was not made again"));
             }
         }
     }
-    (compared, code)
+    compared
 }

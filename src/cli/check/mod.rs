@@ -7,7 +7,7 @@ mod select;
 use super::args::{Check, Global};
 use super::reproduce::{execute, todo, watch_signals};
 use super::session::Session;
-use super::{CliError, device, store::worse};
+use super::{CliError, device, worse};
 use crate::backend::Platform;
 use crate::cli::terminal::{note, output};
 use crate::experiments::{KeyMaker, Plan, PlannedRun, cost};

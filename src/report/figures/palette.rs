@@ -10,6 +10,7 @@ pub const AXIS: Rgb = (0x9a, 0xa1, 0xab);
 pub const GRID: Rgb = (0xe6, 0xe8, 0xec);
 pub const PAPER: Rgb = (0xff, 0xff, 0xff);
 pub const SHADE: Rgb = (0xf5, 0xf6, 0xf8);
+const BLACK: Rgb = (0, 0, 0);
 
 pub const BLUE: Rgb = (0x00, 0x72, 0xb2);
 pub const VERMILION: Rgb = (0xd5, 0x5e, 0x00);
@@ -31,15 +32,10 @@ pub fn colour(id: &str, place: usize) -> Rgb {
     }
 }
 
-/// `colour`, dark enough to be read as text on white.
+/// `colour`, dark enough to be read as text on white: mixed with [`INK`].
 pub fn as_text(colour: Rgb) -> Rgb {
-    blend(colour, INK, 0.32)
-}
-
-/// `from` at 0, `to` at 1.
-pub fn blend(from: Rgb, to: Rgb, share: f64) -> Rgb {
-    let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * share).round() as u8;
-    (mix(from.0, to.0), mix(from.1, to.1), mix(from.2, to.2))
+    let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * 0.32).round() as u8;
+    (mix(colour.0, INK.0), mix(colour.1, INK.1), mix(colour.2, INK.2))
 }
 
 /// How a line is drawn: lengths of strokes and gaps in pixels; empty is solid.
@@ -75,8 +71,6 @@ pub fn sequential(share: f64) -> Rgb {
     let byte = |x: f64| (x.clamp(0.0, 1.0) * 255.0).round() as u8;
     (byte(rgb[0]), byte(rgb[1]), byte(rgb[2]))
 }
-
-const BLACK: Rgb = (0, 0, 0);
 
 /// Black or white, whichever is easier to read on `background`: with this border the
 /// contrast is never below 4.5, which people with weak eyes need.

@@ -10,9 +10,8 @@ use super::course::images_along;
 use super::line::starts;
 use super::palette::{INK, Marker, Rgb, colour, dashes, marker};
 use crate::experiments::results::{CellResult, ExperimentResult, SeedResult};
-use crate::experiments::{COURSE, ProfilePanel};
+use crate::experiments::{COURSE, ProfilePanel, evaluation};
 use crate::report::layout::mean_interval;
-use crate::train::metrics::Evaluation;
 use crate::verify::stats;
 
 const PANEL_HEIGHT: f64 = 290.0;
@@ -125,25 +124,12 @@ fn series(seed: &SeedResult, declared: &ProfilePanel) -> Option<(Vec<f64>, Vec<f
     if declared.measure == COURSE {
         let evaluations = &seed.run.as_ref()?.metrics.evaluations;
         let row = |name: &str| -> Option<Vec<f64>> {
-            evaluations.iter().map(|e| field(e, name)).collect()
+            evaluations.iter().map(|e| evaluation::figure(e, name)).collect()
         };
         return Some((row(&declared.x)?, row(&declared.y)?));
     }
     let rows = &seed.measured.get(&declared.measure)?.series;
     Some((rows.get(&declared.x)?.clone(), rows.get(&declared.y)?.clone()))
-}
-
-fn field(evaluation: &Evaluation, name: &str) -> Option<f64> {
-    Some(match name {
-        "epoch" => f64::from(evaluation.epoch),
-        "train_loss" => evaluation.train_loss,
-        "train_accuracy" => evaluation.train_accuracy,
-        "test_loss" => evaluation.test_loss,
-        "test_accuracy" => evaluation.test_accuracy,
-        "distance" => evaluation.distance,
-        "distance_relative" => evaluation.distance_relative,
-        _ => return None,
-    })
 }
 
 /// Looks of a cell's line: the colour says the first axis' level, the strokes the second's.
