@@ -11,7 +11,7 @@ mod moderate;
 mod together;
 
 use super::Case;
-use super::claims::{Claims, Scale};
+use super::claims::{Claim, Claims, Scale};
 use super::outcome::{RegressionOutcome, RegressionStatus};
 use super::reference::{Reference, ReferenceValue};
 use super::stats;
@@ -121,7 +121,7 @@ impl Number<'_> {
         let samples: Vec<f64> = self.cell.values(&self.metric.name);
         let value = (!samples.is_empty()).then(|| stats::mean(&samples));
         let blank = blank(self.experiment, &self.cell_name, &self.metric.name);
-        let margin = smallest_margin(claims, &self.metric.name, value);
+        let margin = smallest_margin(claims, (self.experiment, &self.metric.name), value);
         RegressionOutcome { value, margin, ..blank }
     }
 
@@ -257,14 +257,23 @@ fn shared(blessed: &ReferenceValue, samples: &[(u64, f64)]) -> Vec<(f64, f64)> {
     samples.iter().filter_map(pair).collect()
 }
 
-/// Smallest margin of the claims on a metric (or on its gap), in the metric's unit around a
-/// value.
-fn smallest_margin(claims: &Claims, metric: &str, value: Option<f64>) -> Option<f64> {
+/// Smallest margin of the experiment's claims on a metric (or on its gap), in the metric's unit
+/// around a value; of all claims on it, if the experiment has none.
+fn smallest_margin(
+    claims: &Claims,
+    (experiment, metric): (&str, &str),
+    value: Option<f64>,
+) -> Option<f64> {
     let bare = |name: &str| name.strip_prefix("gap.").unwrap_or(name).to_owned();
-    let mut margins = Vec::new();
-    for claim in &claims.claim {
+    let is_on_metric = |claim: &&Claim| {
         let metrics = claim.part.iter().map(|part| part.metric.as_ref().unwrap_or(&claim.metric));
-        if !{ metrics }.any(|name| bare(name) == bare(metric)) {
+        { metrics }.any(|name| bare(name) == bare(metric))
+    };
+    let all: Vec<&Claim> = claims.claim.iter().filter(is_on_metric).collect();
+    let has_own = all.iter().any(|claim| claim.experiment == experiment);
+    let mut margins = Vec::new();
+    for claim in all {
+        if has_own && claim.experiment != experiment {
             continue;
         }
         match claim.scale {
