@@ -27,7 +27,7 @@ pub use declare::{
     Axis, Experiment, Level, Metric, MetricFormat, ProfilePanel, Published, Render, RenderKind,
 };
 pub use grid::{Cell, KeyMaker, Plan, PlanError, PlannedRun};
-pub use names::COURSE;
+pub use names::{COURSE, within_sentence};
 pub use profile::{Profile, ProfileError};
 pub use seeds::Seeds;
 pub use template::Template;

@@ -93,3 +93,14 @@ pub fn metric_problem(experiment: &Experiment, name: &str) -> Option<String> {
         )),
     }
 }
+
+/// A label within a sentence: its first letter is small, unless it begins an abbreviation.
+pub fn within_sentence(label: &str) -> String {
+    let mut letters = label.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), second) if second.is_none_or(|second| !second.is_uppercase()) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => label.to_owned(),
+    }
+}

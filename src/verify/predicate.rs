@@ -1,6 +1,6 @@
 //! What a claim may test, as its file declares it, and what that means in weighted cells.
 
-use crate::experiments::{Experiment, Level};
+use crate::experiments::{Experiment, Level, within_sentence};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -136,7 +136,7 @@ impl Test {
                 let axis = label(experiment, &trend.axis);
                 let way = if trend.falling { "fall" } else { "rise" };
                 let at = at(experiment, &trend.at);
-                format!("{way} along {} over its range{at}", axis.to_lowercase())
+                format!("{way} along {} over its range{at}", within_sentence(&axis))
             }
             Test::Best(best) => {
                 format!("{} {minus} the other settings", own_label(experiment, &best.a, &[]))
@@ -255,7 +255,7 @@ fn level_label(experiment: &Experiment, axis: &str, id: &str) -> String {
     let level = found.and_then(|axis| axis.levels.iter().find(|level| level.id == id));
     match level {
         Some(level) if level.label.starts_with(|c: char| c.is_ascii_digit()) => {
-            format!("{} {}", label(experiment, axis).to_lowercase(), level.label)
+            format!("{} {}", within_sentence(&label(experiment, axis)), level.label)
         }
         Some(level) => level.label.clone(),
         None => id.to_owned(),

@@ -6,6 +6,7 @@ use super::outcome::Premise;
 use super::predicate::Levels;
 use super::stats;
 use crate::experiments::results::ExperimentResult;
+use crate::experiments::within_sentence;
 
 /// All premises of a claim, those that name no cell for every cell that is compared.
 pub fn all(claim: &Claim, evidences: &Evidences, result: &ExperimentResult) -> Vec<Premise> {
@@ -44,7 +45,7 @@ fn premise(requirement: &Requirement, cell: &Levels, result: &ExperimentResult) 
     premise.cell = result.cell_label(found);
     premise.decay = found.dose();
     let label = result.experiment.metrics.iter().find(|m| &m.name == metric);
-    let label = label.map_or(metric.as_str(), |metric| metric.label.as_str()).to_lowercase();
+    let label = within_sentence(label.map_or(metric.as_str(), |metric| metric.label.as_str()));
     let samples = evidence::samples(found, metric);
     let Some(&(seed, lowest)) = samples.iter().min_by(|a, b| a.1.total_cmp(&b.1)) else {
         premise.note = format!("no premise can be told: no run of {} has {label}", premise.cell);

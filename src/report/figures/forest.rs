@@ -62,7 +62,7 @@ pub fn forest(claims: &[ClaimOutcome], profile: &str) -> String {
 
 /// What is compared, in lines that fit their column.
 fn description(claim: &ClaimOutcome) -> Vec<String> {
-    wrap(&words::direction(claim), Font::new(10.5), LEFT - 188.0)
+    wrap(&words::direction(claim), Font::new(10.5), LEFT - 192.0)
 }
 
 fn row(canvas: &mut Canvas, claim: &ClaimOutcome, y: f64) {
@@ -72,12 +72,12 @@ fn row(canvas: &mut Canvas, claim: &ClaimOutcome, y: f64) {
     let verdict = format!("{} {}", words::icon(claim.verdict), words::verdict(claim.verdict));
     let bearing = words::bearing(claim.bears);
     let above = if bearing.is_empty() { 0.0 } else { 7.0 };
-    canvas.text((58.0, y - above), &verdict, Font::new(11.5).bold().colour(colour));
-    canvas.text((58.0, y + 7.0), bearing, small);
+    canvas.text((68.0, y - above), &verdict, Font::new(11.5).bold().colour(colour));
+    canvas.text((68.0, y + 7.0), bearing, small);
     let lines = description(claim);
     let first = y - (lines.len() as f64 - 1.0) * LINE / 2.0;
     for (i, line) in lines.iter().enumerate() {
-        canvas.text((168.0, first + i as f64 * LINE), line, small);
+        canvas.text((178.0, first + i as f64 * LINE), line, small);
     }
     let middle = (LEFT + RIGHT) / 2.0;
     let numbers = claim.statistic.into_iter().chain(claim.interval.into_iter().flatten());

@@ -8,6 +8,7 @@ use super::canvas::{Canvas, Font, Pen, Point};
 use super::decision::{START, aspect, cell_title, draw_cell, draw_panel, shown};
 use super::palette::{INK, MUTED};
 use crate::experiments::results::{CellResult, ExperimentResult, Measured, SeedResult};
+use crate::experiments::within_sentence;
 use crate::report::layout::Numbers;
 
 /// Said of the figure above its panels.
@@ -119,19 +120,15 @@ impl<'a> Journey<'a> {
             }
             Origin::Cell(place) => {
                 let cell = &self.result.cells[place];
-                let title = format!("Adversarial initialization ({})", lower(self.result, cell));
+                let title = format!(
+                    "Adversarial initialization ({})",
+                    within_sentence(&cell_title(self.result, cell))
+                );
                 draw_cell(canvas, panel, &title, cell);
                 told(canvas, numbers, cell, panel);
             }
         }
     }
-}
-
-/// A cell's label within a sentence.
-fn lower(result: &ExperimentResult, cell: &CellResult) -> String {
-    let title = cell_title(result, cell);
-    let mut letters = title.chars();
-    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// The number of regions below a panel: at the seed that is shown, over all seeds, and as the
