@@ -33,7 +33,7 @@ check "verdicts" "$scipy/bin/python" -B tests/recompute/recompute.py
 python=$(./scripts/pytorch.sh)
 for spec in tests/crosscheck/*.json; do
     name=$(basename "$spec" .json)
-    "$bgm" --quiet --device cpu --store "$place/runs" trace "$spec" --steps 50 --out "$place/$name.safetensors"
+    "$bgm" --quiet --device cpu --store "$place/runs" trace "$spec" --steps 50 --states-every 1 --out "$place/$name.safetensors"
     check "50 steps of $name" "$python" -B examples/replay_trace.py "$place/$name.safetensors"
     key=$("$bgm" --quiet --device cpu --store "$place/runs" run "$spec" | cut -d' ' -f1)
     check "weights of $name" "$python" -B examples/load_weights.py "$place/runs/$key"

@@ -26,7 +26,7 @@ bits=$(program engine_bits)
 strip -o "$kit"/bgm "$bgm"
 strip -o "$kit"/throughput "$throughput"
 cp benches/pytorch_baseline.py "$kit"/benches/
-cp examples/{networks,crosscheck,replay_trace}.py "$kit"/examples/
+cp examples/{networks,crosscheck,replay_trace,trace_file}.py "$kit"/examples/
 cp scripts/gpu-visit/*.json "$kit"/specs/
 cp scripts/gpu-visit.sh "$kit"/
 cp -r paper_tables expected "$kit"/

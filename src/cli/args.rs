@@ -10,6 +10,7 @@ use crate::embedded::Embedded;
 use crate::experiments::Seeds;
 use crate::spec::Numerics;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -299,6 +300,10 @@ pub struct Trace {
     /// Steps to trace.
     #[arg(long, default_value_t = 50)]
     pub steps: usize,
+    /// Write down weights and optimizer every N steps too, for a replay that starts again from
+    /// each of them.
+    #[arg(long, value_name = "N")]
+    pub states_every: Option<NonZeroUsize>,
     /// File to write.
     #[arg(long, default_value = "trace.safetensors")]
     pub out: PathBuf,

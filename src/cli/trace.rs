@@ -51,7 +51,8 @@ pub fn trace(global: &Global, options: &Trace) -> Result<u8, CliError> {
         resume: None,
         key: key.as_str(),
     };
-    let traced = trace_steps(&spec, &inputs, options.steps).map_err(RunError::from)?;
+    let traced =
+        trace_steps(&spec, &inputs, options.steps, options.states_every).map_err(RunError::from)?;
     write(&options.out, &traced.file)
         .map_err(|e| CliError::Environment(format!("{}: {e}", options.out.display())))?;
     if !global.quiet {

@@ -3,10 +3,11 @@
 //! losses, final weights.
 
 use super::{Inputs, Observer, Step, TrainError, train};
-use crate::backend::Totals;
+use crate::backend::{Backend, OptimizerState, Totals};
 use crate::models::state::State;
 use crate::models::weights::{self, NamedTensors, Tensor};
 use crate::spec::{RunSpec, TRAINING_SEMANTICS};
+use std::num::NonZeroUsize;
 
 /// The first steps of a run.
 pub struct Traced {
@@ -20,13 +21,23 @@ pub struct Traced {
 ///
 /// The file holds `initial/<name>` and `final/<name>` (the `state_dict`), `batch/<k>/inputs`
 /// `[batch, channels, height, width]` and `batch/<k>/labels` `[batch]`, `learning_rates` and
-/// `losses` `[steps]`; its metadata the spec as JSON.
+/// `losses` `[steps]`; its metadata the spec as JSON. With `states_every` N, also for each k of
+/// N, 2N, ... below `steps` what step k starts from: `before/<k>/<name>` (the `state_dict`) and
+/// the optimizer's state of each parameter, shaped like it, where there is any: `first/<k>/<name>`
+/// (momentum buffer, Adam's first moment), `second/<k>/<name>` (Adam's second moment) and
+/// `adam_steps/<k>` (a scalar).
 ///
 /// # Errors
 /// If data or weights cannot be read or the device fails.
-pub fn trace(spec: &RunSpec, inputs: &Inputs<'_>, steps: usize) -> Result<Traced, TrainError> {
+pub fn trace(
+    spec: &RunSpec,
+    inputs: &Inputs<'_>,
+    steps: usize,
+    states_every: Option<NonZeroUsize>,
+) -> Result<Traced, TrainError> {
     let mut tracer = Tracer {
         steps,
+        states_every,
         tensors: NamedTensors::new(),
         rates: Vec::new(),
         losses: Vec::new(),
@@ -44,7 +55,7 @@ pub fn trace(spec: &RunSpec, inputs: &Inputs<'_>, steps: usize) -> Result<Traced
     tensors.insert("learning_rates".to_owned(), Tensor::f32(vec![rates.len()], rates));
     tensors.insert("losses".to_owned(), Tensor::f32(vec![losses.len()], losses));
     let metadata = serde_json::json!({
-        "format": 1, "key": inputs.key, "spec": spec, "semantics": TRAINING_SEMANTICS,
+        "format": 2, "key": inputs.key, "spec": spec, "semantics": TRAINING_SEMANTICS,
     });
     Ok(Traced { file: weights::to_bytes(&tensors, Some(metadata.to_string())), steps })
 }
@@ -52,6 +63,7 @@ pub fn trace(spec: &RunSpec, inputs: &Inputs<'_>, steps: usize) -> Result<Traced
 /// Writes down each step.
 struct Tracer {
     steps: usize,
+    states_every: Option<NonZeroUsize>,
     tensors: NamedTensors,
     rates: Vec<f32>,
     losses: Vec<f32>,
@@ -93,7 +105,11 @@ impl Observer for Tracer {
         let size = vec![examples, channels, shape.height, shape.width];
         self.tensors.insert(format!("{place}/inputs"), Tensor::f32(size, inputs.collect()));
         self.tensors.insert(format!("{place}/labels"), Tensor::i64(vec![examples], batch.labels));
-        if self.losses.len() < self.steps {
+        let done = self.losses.len();
+        if done < self.steps {
+            if self.states_every.is_some_and(|every| done.is_multiple_of(every.get())) {
+                self.before(done, step.backend);
+            }
             return Ok(());
         }
         self.end(step.backend);
@@ -108,13 +124,29 @@ impl Observer for Tracer {
         Ok(())
     }
 
-    fn ends(&mut self, backend: &dyn crate::backend::Backend) {
+    fn ends(&mut self, backend: &dyn Backend) {
         self.end(backend);
     }
 }
 
 impl Tracer {
-    fn end(&mut self, backend: &dyn crate::backend::Backend) {
+    /// What the next step starts from.
+    fn before(&mut self, step: usize, backend: &dyn Backend) {
+        let graph = backend.graph();
+        let named = weights::named(graph, &backend.state());
+        self.tensors.extend(under(&format!("before/{step}"), named));
+        let OptimizerState { first, second, steps } = backend.optimizer_state();
+        for (moments, values) in [("first", first), ("second", second)] {
+            for (parameter, values) in graph.parameters.iter().zip(values) {
+                let name = format!("{moments}/{step}/{}", parameter.name);
+                self.tensors.insert(name, Tensor::f32(parameter.shape.clone(), values));
+            }
+        }
+        let steps = Tensor::i64(Vec::new(), vec![steps]);
+        self.tensors.insert(format!("adam_steps/{step}"), steps);
+    }
+
+    fn end(&mut self, backend: &dyn Backend) {
         let named = weights::named(backend.graph(), &backend.state());
         self.last = Some(under("final", named));
     }
