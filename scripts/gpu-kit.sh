@@ -10,6 +10,8 @@ cd "$(dirname "$0")/.."
 kit=${GPU_KIT:-target/gpu-kit}
 rm -rf "$kit"
 mkdir -p "$kit"/{benches,examples,specs,data,cpu-tests}
+# Without the files that the kit carries beside it.
+export BGM_BARE=1
 # In one call: what a bench or an example asks of shared dependencies would else compile the
 # library twice.
 built=$(cargo build --quiet --release --features torch --message-format=json \
@@ -29,7 +31,7 @@ cp benches/pytorch_baseline.py "$kit"/benches/
 cp examples/{networks,crosscheck,replay_trace,trace_file}.py "$kit"/examples/
 cp scripts/gpu-visit/*.json "$kit"/specs/
 cp scripts/gpu-visit.sh "$kit"/
-cp -r paper_tables expected "$kit"/
+cp -r paper_tables "$kit"/
 cp -r data/fashion-mnist-subset "$kit"/data/
 [ -z "${GPU_KIT_CIFAR:-}" ] || cp "$GPU_KIT_CIFAR" "$kit"/cifar-10-jpeg.tar.gz
 strip -o "$kit"/cpu-tests/engine_bits "$bits"

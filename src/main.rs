@@ -13,6 +13,9 @@ static FOLDERS: [(&str, Dir<'_>); 4] = [
     ("data/fashion-mnist-subset", include_dir!("$CARGO_MANIFEST_DIR/data/fashion-mnist-subset")),
 ];
 
+/// Whether the files are left out (`BGM_BARE`): scripts/gpu-kit.sh carries them beside the program.
+const BARE: bool = option_env!("BGM_BARE").is_some();
+
 fn collect(root: &str, dir: &Dir<'static>, files: &mut Vec<EmbeddedFile>) {
     for file in dir.files() {
         let path = format!("{root}/{}", file.path().display());
@@ -24,6 +27,9 @@ fn collect(root: &str, dir: &Dir<'static>, files: &mut Vec<EmbeddedFile>) {
 }
 
 fn main() -> ExitCode {
+    if BARE {
+        return ExitCode::from(cli::main(Embedded::default()));
+    }
     let mut files = Vec::new();
     for (root, dir) in &FOLDERS {
         collect(root, dir, &mut files);

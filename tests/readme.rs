@@ -2,6 +2,7 @@
 
 mod common;
 
+use bad_global_minima::verify::reference::Reference;
 use common::{Workplace, repository, text};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -59,12 +60,15 @@ fn the_figures_of_the_pages_are_those_of_the_blessed_runs() {
         .lines()
         .filter_map(|line| Some(line.strip_prefix("figure ")?.split_whitespace().collect()))
         .collect();
-    assert_eq!(figures.len(), 2, "{figures:?}");
+    assert_eq!(figures.len(), 3, "{figures:?}");
     for figure in figures {
         let &[profile, only, name, picture] = figure.as_slice() else { panic!("{figure:?}") };
         let place = Workplace::new();
         let out = place.path("report");
-        let only = ["--profile", profile, "--only", only, "--device", "cpu"];
+        let expected = repository().join("expected");
+        let reference = Reference::of_profile(&expected, profile).unwrap().unwrap();
+        let numerics = reference.platform.numerics.to_string();
+        let only = ["--profile", profile, "--only", only, "--numerics", &numerics];
         let output = place.bgm(&[&only[..], &["report", "--out", out.to_str().unwrap()]].concat());
         assert!(out.join("report.html").exists(), "{}", text(&output.stderr));
         let drawn = std::fs::read_to_string(out.join(format!("figures/{name}.svg"))).unwrap();
@@ -80,6 +84,8 @@ fn the_verdicts_are_the_blessed_ones() {
         ("README.md", "verdicts", "quick", &[][..]),
         ("README.md", "verdicts-all-claims", "all-claims", &["C3", "C4"]),
         ("README.md", "verdicts-cifar", "cifar", &[]),
+        ("README.md", "verdicts-gpu", "gpu", &[]),
+        ("docs/gpu-box.md", "verdicts-gpu", "gpu", &[]),
         ("docs/controls.md", "verdicts-desk", "desk", &[]),
     ] {
         let output = place.bgm(&["--profile", profile, "report", "--verdicts"]);
@@ -95,7 +101,7 @@ fn the_verdicts_are_the_blessed_ones() {
             let rows: Vec<&str> = rows.map(|(_, row)| row).collect();
             let (date, reason) = (field(&reference, "date"), field(&reference, "reason"));
             let reason = reason.trim_end_matches('.');
-            format!("{}\n\nBlessed on {date}:\n{reason}.", rows.join("\n").trim())
+            format!("{}\n\nBlessed on {date}: {reason}.", rows.join("\n").trim())
         } else {
             none_yet(profile)
         };

@@ -5,7 +5,8 @@ mod common;
 
 use bad_global_minima::spec::Key;
 use bad_global_minima::store::{Store, StoreError, paths};
-use common::{Workplace, text, toy_chain};
+use bad_global_minima::verify::reference::Reference;
+use common::{Workplace, repository, text, toy_chain};
 use std::path::{Path, PathBuf};
 
 /// A store with a chain of two runs, and the records of both merged into an empty store.
@@ -151,4 +152,24 @@ fn what_is_damaged_is_named_and_not_used() {
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).contains("metrics.json"), "{}", text(&output.stderr));
     assert_eq!(Store::unpack(&file).unwrap().store.keys().unwrap(), [records.parent]);
+}
+
+#[test]
+fn the_runs_of_a_gpu_are_judged_where_there_is_none() {
+    let place = Workplace::new();
+    let (file, there) = (repository().join("expected/records/gpu.tar.gz"), place.path("there"));
+    let (file, there) = (file.to_str().unwrap(), there.to_str().unwrap());
+    let merged = place.bgm(&["store", "merge", file, "--into", there]);
+    assert!(merged.status.success(), "{}", text(&merged.stderr));
+    let reference = Reference::of_profile(&repository().join("expected"), "gpu").unwrap().unwrap();
+    let numerics = reference.platform.numerics.to_string();
+    let of_gpu = ["--store", there, "--profile", "gpu", "--numerics", &numerics];
+    let verified = place.bgm(&[&of_gpu[..], &["verify", "--format", "json"]].concat());
+    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stderr));
+    let verified: serde_json::Value = serde_json::from_slice(&verified.stdout).unwrap();
+    let numbers = verified["regression"].as_array().unwrap();
+    assert!(numbers.len() > 20 && numbers.iter().all(|number| number["status"] == "exact"));
+    // The reference says where the runs were made, and not who has blessed them.
+    let blessed = place.bgm(&[&of_gpu[..], &["bless", "--reason", "again"]].concat());
+    assert_eq!(text(&blessed.stdout), "no number and no verdict changes\n");
 }

@@ -2,7 +2,7 @@
 
 use super::args::{Bless, Global};
 use super::session::Session;
-use super::{CliError, device, protocol};
+use super::{CliError, protocol};
 use crate::backend::Platform;
 use crate::cli::terminal::{note, output};
 use crate::experiments::{Plan, Profile};
@@ -59,7 +59,7 @@ fn from_store(
 ) -> Result<Reference, CliError> {
     let session = Session::read(global)?;
     let results = session.results();
-    let platform = device::first(global)?.platform();
+    let platform = session.platform(global);
     let commit = made_by(&session, &platform)?;
     let (profile, date) = (global.profile.clone(), today());
     let protocol = protocol::stamp(global)?;
@@ -93,7 +93,7 @@ fn made_by(session: &Session, platform: &Platform) -> Result<String, CliError> {
         let Some(environment) = environment(session, key) else { continue };
         if !environment.platform.agrees(platform) {
             return Err(CliError::Incomplete(format!(
-                "run {} was made on {}, this is {}: a reference comes from one platform",
+                "run {} was made on {}, not on {}: a reference comes from one platform",
                 key.short(),
                 environment.platform.device,
                 platform.device

@@ -26,12 +26,13 @@ pub fn report(global: &Global, options: &Report) -> Result<u8, CliError> {
         terminal::print_styled(&report::verdicts_markdown(&blessed.as_verification(&claims)));
         return Ok(exit::SUCCESS);
     }
-    let (bar, mut session) = (Bar::read(global)?, Session::plan(global)?);
+    let mut session = Session::plan(global)?;
     session.records = records::of_report(global, options.records.as_deref(), &session)?;
     if session.records.is_empty() {
         // A mistyped --store must not pass for an empty one.
         session.store = Store::existing(&global.store)?;
     }
+    let bar = Bar::read(global, session.platform(global))?;
     session::check_writable(&options.out)?;
     let results = session.results();
     let verification = bar.judge(global, &results, false);

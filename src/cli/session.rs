@@ -10,7 +10,7 @@ use crate::disk;
 use crate::experiments::aggregate::{RunRecord, Runs, aggregate};
 use crate::experiments::results::{ExperimentResult, Measured};
 use crate::experiments::{KeyMaker, Plan, PlannedRun, Profile, space};
-use crate::spec::{Key, RunSpec};
+use crate::spec::{Key, Numerics, RunSpec};
 use crate::store::{Evidence, Lookup, Store, StoreError, Unpacked};
 use crate::verify::Case;
 use crate::verify::claims::Claims;
@@ -25,6 +25,8 @@ pub struct Session {
     pub catalog: Catalog,
     pub store: Store,
     pub plan: Plan,
+    /// Of every planned run.
+    pub numerics: Numerics,
     /// Files of records that stand in for what the store lacks; none unless a command asks.
     pub records: Vec<Unpacked>,
 }
@@ -52,10 +54,33 @@ impl Session {
     ) -> Result<Session, CliError> {
         let catalog = global.catalog()?;
         let mut profile = Profile::read(&global.tables, &global.profile)?;
-        profile.numerics = device::numerics(global)?;
+        let numerics = device::numerics(global)?;
+        profile.numerics = numerics.clone();
         let plan =
             Plan::new(&profile, &global.tables, &catalog, &global.only, global.seeds.as_ref())?;
-        Ok(Session { catalog, store: open(global.store.clone())?, plan, records: Vec::new() })
+        let store = open(global.store.clone())?;
+        Ok(Session { catalog, store, plan, numerics, records: Vec::new() })
+    }
+
+    /// Where the planned runs are made: here; or, if they are of other numerics than are computed
+    /// with here, where the stored ones were.
+    pub fn platform(&self, global: &Global) -> Platform {
+        let numerics = &self.numerics;
+        if let Ok(device) = device::first(global) {
+            let here = device.platform();
+            if here.numerics == *numerics {
+                return here;
+            }
+        }
+        let read = |key| self.evidence().read(key).ok().map(|run| run.environment.platform);
+        let mut made = self.plan.order.iter().filter_map(read);
+        let elsewhere =
+            |device: &str| Platform { numerics: numerics.clone(), device: device.to_owned() };
+        match made.next() {
+            None => elsewhere("another machine"),
+            Some(first) if made.all(|other| other.agrees(&first)) => first,
+            Some(_) => elsewhere("several machines"),
+        }
     }
 
     /// What the store has of every planned run.
@@ -138,10 +163,9 @@ pub struct Bar {
 
 impl Bar {
     /// Reads claims and reference of the profile.
-    pub fn read(global: &Global) -> Result<Bar, CliError> {
+    pub fn read(global: &Global, platform: Platform) -> Result<Bar, CliError> {
         let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
         let blessed = Reference::of_profile(&global.expected, &global.profile)?;
-        let platform = device::first(global)?.platform();
         let protocol = protocol::outcome(global, blessed.as_ref())?;
         Ok(Bar { claims, blessed, platform, protocol })
     }

@@ -8,7 +8,8 @@ use crate::report;
 use crate::verify::junit;
 
 pub fn verify(global: &Global, options: &Verify) -> Result<u8, CliError> {
-    let (bar, session) = (Bar::read(global)?, Session::read(global)?);
+    let session = Session::read(global)?;
+    let bar = Bar::read(global, session.platform(global))?;
     let results = session.results();
     let verification = bar.judge(global, &results, options.strict);
     if let Some(path) = &options.junit {

@@ -45,6 +45,7 @@ pub fn check(global: &Global, options: &Check) -> Result<u8, CliError> {
         catalog: session.catalog.clone(),
         store: Store::open(&scratch.path)?,
         plan,
+        numerics: session.numerics.clone(),
         records: Vec::new(),
     };
     if !train(global, options, &scratch, &again)? {

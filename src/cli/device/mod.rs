@@ -13,6 +13,7 @@ use crate::cli::terminal::note;
 use crate::engine::{EngineDevice, Options, Simd};
 use crate::experiments::Profile;
 use crate::spec::Numerics;
+use crate::verify::reference::Reference;
 use std::collections::BTreeSet;
 use std::sync::Once;
 
@@ -154,14 +155,23 @@ pub fn first(global: &Global) -> Result<Box<dyn Device>, CliError> {
     }
 }
 
-/// Numerics that the keys of planned runs hold.
+/// Numerics that the keys of planned runs hold: this device's. For a profile that is made for a
+/// GPU, where there is none, those of its reference: its runs can be read anywhere.
 ///
 /// # Errors
 /// As [`places`], unless `--numerics` says them.
 pub fn numerics(global: &Global) -> Result<Numerics, CliError> {
-    match &global.numerics {
-        Some(numerics) => Ok(numerics.clone()),
-        None => Ok(first(global)?.platform().numerics),
+    if let Some(numerics) = &global.numerics {
+        return Ok(numerics.clone());
+    }
+    let problem = match first(global) {
+        Ok(device) => return Ok(device.platform().numerics),
+        Err(problem) => problem,
+    };
+    let of_profile = global.device == "auto" && global.engine.is_none() && wants_gpu(global);
+    match Reference::of_profile(&global.expected, &global.profile) {
+        Ok(Some(reference)) if of_profile => Ok(reference.platform.numerics),
+        _ => Err(problem),
     }
 }
 
