@@ -26,17 +26,16 @@ pub fn report(global: &Global, options: &Report) -> Result<u8, CliError> {
         terminal::print_styled(&report::verdicts_markdown(&blessed.as_verification(&claims)));
         return Ok(exit::SUCCESS);
     }
-    let mut session = Session::plan(global)?;
+    let (bar, mut session) = (Bar::read(global)?, Session::plan(global)?);
     session.records = records::of_report(global, options.records.as_deref(), &session)?;
     if session.records.is_empty() {
         // A mistyped --store must not pass for an empty one.
         session.store = Store::existing(&global.store)?;
     }
-    let bar = Bar::read(global, session.platform(global))?;
     session::check_writable(&options.out)?;
-    let results = session.results();
-    let verification = bar.judge(global, &results, false);
-    write(global, &options.out, &session, (&results, &verification), &bar.platform)?;
+    let (results, platform) = (session.results(), session.platform(global));
+    let verification = bar.judge(global, (&results, &platform), false);
+    write(global, &options.out, &session, (&results, &verification), &platform)?;
     Ok(exit::SUCCESS)
 }
 

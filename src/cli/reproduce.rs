@@ -42,9 +42,8 @@ pub fn watch_signals() -> Result<(), CliError> {
 pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, CliError> {
     watch_signals()?;
     // Whatever can be wrong after the runs is looked at before them.
-    let places = device::places(global)?;
-    let bar = Bar::read(global, device::first(global)?.platform())?;
-    let session = Session::open(global)?;
+    let (bar, session) = (Bar::read(global)?, Session::open(global)?);
+    let (places, platform) = (device::places(global)?, device::first(global)?.platform());
     session::check_writable(&options.out)?;
     let todo = todo(global, &session)?;
     let mut environment = false;
@@ -61,8 +60,8 @@ pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, CliError> {
         environment = outcome.environment;
     }
     let results = session.results();
-    let verification = bar.judge(global, &results, options.strict);
-    report::write(global, &options.out, &session, (&results, &verification), &bar.platform)?;
+    let verification = bar.judge(global, (&results, &platform), options.strict);
+    report::write(global, &options.out, &session, (&results, &verification), &platform)?;
     // A departure is one whatever else went wrong.
     let is_environment = environment && verification.exit != exit::DEPARTURE;
     Ok(if is_environment { exit::ENVIRONMENT } else { verification.exit })

@@ -157,24 +157,23 @@ pub fn check_writable(folder: &Path) -> Result<(), CliError> {
 pub struct Bar {
     claims: Claims,
     blessed: Option<Reference>,
-    pub platform: Platform,
     protocol: Option<ProtocolOutcome>,
 }
 
 impl Bar {
     /// Reads claims and reference of the profile.
-    pub fn read(global: &Global, platform: Platform) -> Result<Bar, CliError> {
+    pub fn read(global: &Global) -> Result<Bar, CliError> {
         let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
         let blessed = Reference::of_profile(&global.expected, &global.profile)?;
         let protocol = protocol::outcome(global, blessed.as_ref())?;
-        Ok(Bar { claims, blessed, platform, protocol })
+        Ok(Bar { claims, blessed, protocol })
     }
 
-    /// The verdicts on `results`.
+    /// The verdicts on `results`, which were made on `platform`.
     pub fn judge(
         &self,
         global: &Global,
-        results: &[ExperimentResult],
+        (results, platform): (&[ExperimentResult], &Platform),
         strict: bool,
     ) -> Verification {
         let mut verification = crate::verify::verify(&Case {
@@ -182,7 +181,7 @@ impl Bar {
             results,
             claims: &self.claims,
             reference: self.blessed.as_ref(),
-            platform: &self.platform,
+            platform,
             only: &global.only,
             strict,
         });

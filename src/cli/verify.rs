@@ -8,10 +8,9 @@ use crate::report;
 use crate::verify::junit;
 
 pub fn verify(global: &Global, options: &Verify) -> Result<u8, CliError> {
-    let session = Session::read(global)?;
-    let bar = Bar::read(global, session.platform(global))?;
-    let results = session.results();
-    let verification = bar.judge(global, &results, options.strict);
+    let (bar, session) = (Bar::read(global)?, Session::read(global)?);
+    let (results, platform) = (session.results(), session.platform(global));
+    let verification = bar.judge(global, (&results, &platform), options.strict);
     if let Some(path) = &options.junit {
         let text = junit::to_xml(&verification).map_err(CliError::Environment)?;
         std::fs::write(path, text)
