@@ -62,13 +62,12 @@ fn gone_on(spec: &RunSpec, trace: &NamedTensors, from: usize) -> NamedTensors {
         second: moments("second"),
         steps: integers(trace, &format!("adam_steps/{from}"))[0],
     });
-    let rates = numbers(trace, "learning_rates");
-    for step in from..STEPS {
+    for (step, rate) in numbers(trace, "learning_rates").into_iter().enumerate().skip(from) {
         // One channel: PyTorch's order and channels-last are the same.
         let inputs = numbers(trace, &format!("batch/{step}/inputs"));
         let labels = integers(trace, &format!("batch/{step}/labels"));
         let examples = Examples { inputs: &inputs, labels: &labels };
-        backend.train(&Batch::Host(examples), f64::from(rates[step])).unwrap();
+        backend.train(&Batch::Host(examples), f64::from(rate)).unwrap();
     }
     weights::named(backend.graph(), &backend.state())
 }
