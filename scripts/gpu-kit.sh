@@ -10,8 +10,8 @@ cd "$(dirname "$0")/.."
 kit=${GPU_KIT:-target/gpu-kit}
 rm -rf "$kit"
 mkdir -p "$kit"/{benches,examples,specs,data,cpu-tests}
-# Without the files that the kit carries beside it.
-export BGM_BARE=1
+# The program of the kit leaves out the files that lie beside it there.
+[ -n "${GPU_KIT_BGM:-}" ] || export BGM_BARE=1
 # In one call: what a bench or an example asks of shared dependencies would else compile the
 # library twice.
 built=$(cargo build --quiet --release --features torch --message-format=json \
