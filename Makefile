@@ -92,6 +92,7 @@ bench-throughput: build setup ## images a second of each network on DEVICE, besi
 
 gpu-kit: setup ## what scripts/gpu-visit.sh carries to a machine with a GPU: target/gpu-kit (CIFAR=ARCHIVE)
 	@GPU_KIT_CIFAR=$(call quote,$(CIFAR)) ./scripts/gpu-kit.sh
+	@$(CARGO) build --release --quiet --features torch # the binary in its place has its files again
 
 archive-test: ## an archive without .git builds without C++, Python and libtorch; its binary works alone
 	@./scripts/archive-test.sh

@@ -93,7 +93,7 @@ class Trace:
             return "final/", self.final
         if step == 0:
             return "initial/", self.initial
-        prefix = f"before/{step}/"
+        prefix = f"before/{step}/weights/"
         return prefix, self._state(prefix)
 
     def _check_names(self):
@@ -101,9 +101,7 @@ class Trace:
         places = ["initial/", "final/"]
         for step in range(len(self.losses)):
             known |= {f"batch/{step}/inputs", f"batch/{step}/labels"}
-        for step in self.starts[1:]:
-            known.add(f"adam_steps/{step}")
-            places += [f"{kind}/{step}/" for kind in ("before", "first", "second")]
+        places += [f"before/{step}/" for step in self.starts[1:]]
         for name in sorted(self.names - known):
             if not name.startswith(tuple(places)):
                 raise self.error(name, f"does not belong to a trace of {len(self.losses)} steps")
@@ -148,13 +146,13 @@ class Trace:
         for parameter_name, parameter in network.named_parameters():
             buffers = optimizer.state[parameter]
             for kind, buffer in names.items():
-                name = f"{kind}/{step}/{parameter_name}"
+                name = f"before/{step}/optimizer/{kind}/{parameter_name}"
                 values = self._tensor(name, torch.float32, parameter.dim())
                 if values.shape != parameter.shape:
                     raise self.error(name, f"has shape {list(values.shape)}, expected {list(parameter.shape)}")
                 buffers[buffer] = torch.empty_like(parameter.detach()).copy_(values)
             if isinstance(optimizer, torch.optim.Adam):
-                done = self._tensor(f"adam_steps/{step}", torch.int64, 0)
+                done = self._tensor(f"before/{step}/optimizer/steps", torch.int64, 0)
                 buffers["step"] = done.to(parameter.device if fused else "cpu", torch.float32)
         return optimizer
 

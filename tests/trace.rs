@@ -50,17 +50,19 @@ fn integers(trace: &NamedTensors, name: &str) -> Vec<i64> {
 fn gone_on(spec: &RunSpec, trace: &NamedTensors, from: usize) -> NamedTensors {
     let signature = Signature { input: Shape::new(1, 14, 14), outputs: 10 };
     let (graph, _) = network(&spec.network, signature, 0);
-    let state = weights::state(&graph, &under(trace, &format!("before/{from}/"))).unwrap();
+    let before = under(trace, &format!("before/{from}/"));
+    let state = weights::state(&graph, &under(&before, "weights/")).unwrap();
     let mut backend = cpu().open(&graph, &state, Precision::Strict).unwrap();
     backend.set_optimizer(&spec.train.optimizer);
     let moments = |kind: &str| {
-        let names = graph.parameters.iter().map(|p| format!("{kind}/{from}/{}", p.name));
-        names.filter(|name| trace.contains_key(name)).map(|name| numbers(trace, &name)).collect()
+        let names = graph.parameters.iter().map(|p| format!("optimizer/{kind}/{}", p.name));
+        let given = names.filter(|name| before.contains_key(name));
+        given.map(|name| numbers(&before, &name)).collect()
     };
     backend.set_optimizer_state(&OptimizerState {
         first: moments("first"),
         second: moments("second"),
-        steps: integers(trace, &format!("adam_steps/{from}"))[0],
+        steps: integers(&before, "optimizer/steps")[0],
     });
     for (step, rate) in numbers(trace, "learning_rates").into_iter().enumerate().skip(from) {
         // One channel: PyTorch's order and channels-last are the same.

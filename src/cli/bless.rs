@@ -59,7 +59,7 @@ fn from_store(
 ) -> Result<Reference, CliError> {
     let session = Session::read(global)?;
     let results = session.results();
-    let platform = session.platform(global);
+    let platform = session.platform(global)?;
     let commit = made_by(&session, &platform)?;
     let (profile, date) = (global.profile.clone(), today());
     let protocol = protocol::stamp(global)?;

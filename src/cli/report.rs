@@ -33,7 +33,7 @@ pub fn report(global: &Global, options: &Report) -> Result<u8, CliError> {
         session.store = Store::existing(&global.store)?;
     }
     session::check_writable(&options.out)?;
-    let (results, platform) = (session.results(), session.platform(global));
+    let (results, platform) = (session.results(), session.platform(global)?);
     let verification = bar.judge(global, (&results, &platform), false);
     write(global, &options.out, &session, (&results, &verification), &platform)?;
     Ok(exit::SUCCESS)

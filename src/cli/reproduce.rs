@@ -42,8 +42,9 @@ pub fn watch_signals() -> Result<(), CliError> {
 pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, CliError> {
     watch_signals()?;
     // Whatever can be wrong after the runs is looked at before them.
-    let (bar, session) = (Bar::read(global)?, Session::open(global)?);
+    let bar = Bar::read(global)?;
     let (places, platform) = (device::places(global)?, device::first(global)?.platform());
+    let session = Session::open(global)?;
     session::check_writable(&options.out)?;
     let todo = todo(global, &session)?;
     let mut environment = false;

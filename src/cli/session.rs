@@ -64,23 +64,25 @@ impl Session {
 
     /// Where the planned runs are made: here; or, if they are of other numerics than are computed
     /// with here, where the stored ones were.
-    pub fn platform(&self, global: &Global) -> Platform {
+    ///
+    /// # Errors
+    /// If the device that was asked for is not to be had.
+    pub fn platform(&self, global: &Global) -> Result<Platform, CliError> {
         let numerics = &self.numerics;
-        if let Ok(device) = device::first(global) {
-            let here = device.platform();
-            if here.numerics == *numerics {
-                return here;
-            }
+        match device::first(global).map(|device| device.platform()) {
+            Ok(here) if here.numerics == *numerics => return Ok(here),
+            Err(problem) if !device::is_left_to_gpu_profile(global) => return Err(problem),
+            _ => {}
         }
         let read = |key| self.evidence().read(key).ok().map(|run| run.environment.platform);
         let mut made = self.plan.order.iter().filter_map(read);
         let elsewhere =
             |device: &str| Platform { numerics: numerics.clone(), device: device.to_owned() };
-        match made.next() {
+        Ok(match made.next() {
             None => elsewhere("another machine"),
             Some(first) if made.all(|other| other.agrees(&first)) => first,
             Some(_) => elsewhere("several machines"),
-        }
+        })
     }
 
     /// What the store has of every planned run.

@@ -98,8 +98,10 @@ const FIRST: &str = "optimizer/first/";
 const SECOND: &str = "optimizer/second/";
 const STEPS: &str = "optimizer/steps";
 
-/// Serializes network, update rule and progress as one safetensors file.
-pub fn save(backend: &dyn Backend, progress: &Progress) -> Vec<u8> {
+/// Network and update rule: `weights/<name>` (the `state_dict`) and, shaped like each parameter,
+/// where there is any, `optimizer/first/<name>` (momentum buffer, Adam's first moment) and
+/// `optimizer/second/<name>` (Adam's second moment); `optimizer/steps` (Adam's, a scalar).
+pub(super) fn tensors(backend: &dyn Backend) -> NamedTensors {
     let graph = backend.graph();
     let named = weights::named(graph, &backend.state());
     let mut tensors: NamedTensors =
@@ -112,8 +114,13 @@ pub fn save(backend: &dyn Backend, progress: &Progress) -> Vec<u8> {
         }
     }
     tensors.insert(STEPS.to_owned(), Tensor::i64(Vec::new(), vec![steps]));
+    tensors
+}
+
+/// Serializes network, update rule and progress as one safetensors file.
+pub fn save(backend: &dyn Backend, progress: &Progress) -> Vec<u8> {
     let progress = serde_json::to_string(progress).expect("progress holds numbers and names");
-    weights::to_bytes(&tensors, Some(progress))
+    weights::to_bytes(&tensors(backend), Some(progress))
 }
 
 /// Restores what [`save`] wrote to a backend whose update rule is at its beginning.

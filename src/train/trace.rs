@@ -2,8 +2,8 @@
 //! weights, the exact batches after corruption and augmentation, labels, learning rates,
 //! losses, final weights.
 
-use super::{Inputs, Observer, Step, TrainError, train};
-use crate::backend::{Backend, OptimizerState, Totals};
+use super::{Inputs, Observer, Step, TrainError, checkpoint, train};
+use crate::backend::{Backend, Totals};
 use crate::models::state::State;
 use crate::models::weights::{self, NamedTensors, Tensor};
 use crate::spec::{RunSpec, TRAINING_SEMANTICS};
@@ -22,10 +22,8 @@ pub struct Traced {
 /// The file holds `initial/<name>` and `final/<name>` (the `state_dict`), `batch/<k>/inputs`
 /// `[batch, channels, height, width]` and `batch/<k>/labels` `[batch]`, `learning_rates` and
 /// `losses` `[steps]`; its metadata the spec as JSON. With `states_every` N, also for each k of
-/// N, 2N, ... below `steps` what step k starts from: `before/<k>/<name>` (the `state_dict`) and
-/// the optimizer's state of each parameter, shaped like it, where there is any: `first/<k>/<name>`
-/// (momentum buffer, Adam's first moment), `second/<k>/<name>` (Adam's second moment) and
-/// `adam_steps/<k>` (a scalar).
+/// N, 2N, ... below `steps` what step k starts from, as in a checkpoint ([`checkpoint::tensors`]):
+/// `before/<k>/weights/<name>`, `before/<k>/optimizer/...`.
 ///
 /// # Errors
 /// If data or weights cannot be read or the device fails.
@@ -108,7 +106,8 @@ impl Observer for Tracer {
         let done = self.losses.len();
         if done < self.steps {
             if self.states_every.is_some_and(|every| done.is_multiple_of(every.get())) {
-                self.before(done, step.backend);
+                let next = format!("before/{done}");
+                self.tensors.extend(under(&next, checkpoint::tensors(step.backend)));
             }
             return Ok(());
         }
@@ -130,22 +129,6 @@ impl Observer for Tracer {
 }
 
 impl Tracer {
-    /// What the next step starts from.
-    fn before(&mut self, step: usize, backend: &dyn Backend) {
-        let graph = backend.graph();
-        let named = weights::named(graph, &backend.state());
-        self.tensors.extend(under(&format!("before/{step}"), named));
-        let OptimizerState { first, second, steps } = backend.optimizer_state();
-        for (moments, values) in [("first", first), ("second", second)] {
-            for (parameter, values) in graph.parameters.iter().zip(values) {
-                let name = format!("{moments}/{step}/{}", parameter.name);
-                self.tensors.insert(name, Tensor::f32(parameter.shape.clone(), values));
-            }
-        }
-        let steps = Tensor::i64(Vec::new(), vec![steps]);
-        self.tensors.insert(format!("adam_steps/{step}"), steps);
-    }
-
     fn end(&mut self, backend: &dyn Backend) {
         let named = weights::named(backend.graph(), &backend.state());
         self.last = Some(under("final", named));

@@ -128,6 +128,12 @@ fn wants_gpu(global: &Global) -> bool {
     Profile::read(&global.tables, &global.profile).is_ok_and(|profile| profile.gpu)
 }
 
+/// Whether no device was asked for, and the profile is made for a GPU: its runs can be read where
+/// there is none.
+pub fn is_left_to_gpu_profile(global: &Global) -> bool {
+    global.device == "auto" && global.engine.is_none() && wants_gpu(global)
+}
+
 /// The one device of a run.
 ///
 /// # Errors
@@ -168,9 +174,8 @@ pub fn numerics(global: &Global) -> Result<Numerics, CliError> {
         Ok(device) => return Ok(device.platform().numerics),
         Err(problem) => problem,
     };
-    let of_profile = global.device == "auto" && global.engine.is_none() && wants_gpu(global);
     match Reference::of_profile(&global.expected, &global.profile) {
-        Ok(Some(reference)) if of_profile => Ok(reference.platform.numerics),
+        Ok(Some(reference)) if is_left_to_gpu_profile(global) => Ok(reference.platform.numerics),
         _ => Err(problem),
     }
 }
