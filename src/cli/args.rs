@@ -125,7 +125,8 @@ pub enum Command {
     /// Hashes of all claims and of all profiles' runs, for docs/protocol.md: `bgm verify` names
     /// whatever was changed after them.
     Protocol,
-    /// Compare two stores, or two commits, run by run and mean by mean.
+    /// Compare two stores or two commits, run by run and mean by mean, or the blessed references
+    /// of two profiles.
     Diff(Diff),
     /// Data sets: list, check, subset.
     Data(Data),
@@ -287,8 +288,9 @@ pub struct Bless {
 
 #[derive(Debug, Args)]
 pub struct Diff {
-    /// The folder of a store, or a commit: a commit's program is built and runs the profile
-    /// (choose a short one: --profile smoke).
+    /// The folder of a store, or a commit, whose program is built and runs the profile (choose a
+    /// short one: --profile smoke); or a profile that has a reference: another implementation's,
+    /// say, beside ours.
     pub a: String,
     pub b: String,
 }

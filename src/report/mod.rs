@@ -1,6 +1,7 @@
 //! Tables, figures and the report, all made from the same results, and byte for byte the
 //! same for the same results: nothing here reads a clock, the environment or the terminal.
 
+mod beside;
 mod escape;
 pub mod figures;
 mod html;
@@ -17,6 +18,7 @@ use layout::Numbers;
 use std::path::{Path, PathBuf};
 use writer::Writer;
 
+pub use beside::{both_verdicts_markdown, differences_markdown};
 pub use figures::FigureError;
 pub use summary::terminal_summary;
 pub use tables::verdicts_markdown;

@@ -1,6 +1,7 @@
 //! Two bars, never mixed: *regression* asks whether this is what our reference gave,
 //! *claims* ask whether the evidence supports the paper.
 
+pub mod beside;
 pub mod bless;
 mod check;
 pub mod claims;

@@ -1,6 +1,8 @@
-//! `bgm diff`: two stores or two commits, run by run and mean by mean.
+//! `bgm diff`: two stores or two commits, run by run and mean by mean; two blessed references,
+//! mean by mean.
 
 mod commits;
+mod references;
 mod tables;
 
 use super::CliError;
@@ -12,6 +14,7 @@ use crate::spec::Key;
 use crate::store::Store;
 use crate::verify::claims::MIN_SEEDS;
 use crate::verify::exit;
+use crate::verify::reference::Reference;
 use crate::verify::stats;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -32,6 +35,9 @@ struct Side {
 /// Exit code 0 if both hold the same results, 1 if a run or a number differs, 3 if one lacks
 /// runs of the other, or holds runs that nothing can rest on.
 pub fn diff(global: &Global, options: &Diff) -> Result<u8, CliError> {
+    if let [Some(a), Some(b)] = [reference(global, &options.a)?, reference(global, &options.b)?] {
+        return references::diff(global, &a, &b);
+    }
     // Both names are looked at before anything is built.
     let (a, b) = (place(&options.a)?, place(&options.b)?);
     let (a, b) = (side(global, &options.a, a)?, side(global, &options.b, b)?);
@@ -80,13 +86,24 @@ pub fn diff(global: &Global, options: &Diff) -> Result<u8, CliError> {
     })
 }
 
+/// The blessed reference of a profile of that name, unless there is a folder called so.
+fn reference(global: &Global, name: &str) -> Result<Option<Reference>, CliError> {
+    let is_name = !name.contains(['/', '\\']) && !Path::new(name).is_dir();
+    if is_name { Ok(Reference::of_profile(&global.expected, name)?) } else { Ok(None) }
+}
+
 /// A commit's hash, or `None` for the folder of a store.
 fn place(name: &str) -> Result<Option<String>, CliError> {
     if Path::new(name).is_dir() {
         return Ok(None);
     }
     let commit = commits::resolve(name);
-    let problem = || CliError::Usage(format!("{name}: no such store, and no commit of that name"));
+    let problem = || {
+        CliError::Usage(format!(
+            "{name}: no such store, and no commit of that name (two references are compared by \
+             the names of their profiles)"
+        ))
+    };
     commit.map(Some).ok_or_else(problem)
 }
 
