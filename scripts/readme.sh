@@ -38,11 +38,34 @@ verdicts() { # profile, claim ...
         "$(sed -n 's/^reason = "\(.*[^.]\)\.*"$/\1./p;/^\[/q' "$reference")"
 }
 
+# One row a profile: verdict, effect and interval of the claims of the headline.
+headlines() {
+    echo "| runs | profile | n | C1: gap of vanilla SGD, above 3 points | C2: difference under SOTA SGD, within 2 points | C6: ratio of distances, above 1.2 |"
+    echo "|---|---|---:|---|---|---|"
+    while IFS='|' read -r profile runs; do
+        [ ! -e "expected/$profile.toml" ] ||
+            ./target/release/bgm --profile "$profile" report --verdicts |
+            awk -F ' [|] ' -v profile="$profile" -v runs="$runs" '
+                { id = substr($1, 3); split($2, verdict, " "); cell[id] = verdict[1] " " $4 " " $5; n[id] = $7 }
+                END { print "| " runs " | `" profile "` | " n["C1"] " | " cell["C1"] " | " cell["C2"] " | " cell["C6"] " |" }'
+    done <<'ROWS'
+quick|Fashion-MNIST, our engine
+fresh|the same, fresh seeds
+libtorch|the same as the first, by libtorch on an H200
+cifar|CIFAR-10, our engine
+gpu|CIFAR-10 at the paper's width, libtorch on an H200
+ROWS
+}
+
 between README.md verdicts "$(verdicts quick)"
+between README.md headlines "$(headlines)"
 between README.md verdicts-all-claims "$(verdicts all-claims C3 C4)"
 between README.md verdicts-cifar "$(verdicts cifar)"
-for page in README.md docs/gpu-box.md; do between $page verdicts-gpu "$(verdicts gpu)"; done
+between docs/gpu-box.md verdicts-gpu "$(verdicts gpu)"
 between docs/controls.md verdicts-desk "$(verdicts desk)"
+# Accuracies and relative distances by both implementations, and the verdicts.
+between docs/verification.md implementations \
+    "$(./target/release/bgm diff quick libtorch | grep -E '^\| Mean|^\|---|] (test..accuracy|distance..relative) |^$|^\| C')"
 snapshot=tests/snapshots/planted__every_planted_regression_is_caught.snap
 [ ! -e $snapshot ] || between docs/verification.md planted "$(sed '1,/^---$/{/^---$/!d}' $snapshot | sed '1,/^---$/d')"
 # Figures from the records of the blessed runs: the headline, the controls' verdicts, the curves at the paper's width.

@@ -84,7 +84,6 @@ fn the_verdicts_are_the_blessed_ones() {
         ("README.md", "verdicts", "quick", &[][..]),
         ("README.md", "verdicts-all-claims", "all-claims", &["C3", "C4"]),
         ("README.md", "verdicts-cifar", "cifar", &[]),
-        ("README.md", "verdicts-gpu", "gpu", &[]),
         ("docs/gpu-box.md", "verdicts-gpu", "gpu", &[]),
         ("docs/controls.md", "verdicts-desk", "desk", &[]),
     ] {
@@ -108,6 +107,45 @@ fn the_verdicts_are_the_blessed_ones() {
         let found = between(path, marker);
         assert_eq!(found, expected, "{path}, {marker}: run `make readme`");
     }
+}
+
+/// Of each profile that is named: what its reference says of the headline's claims.
+#[test]
+fn the_headlines_are_the_blessed_ones() {
+    let found = between("README.md", "headlines");
+    let rows: Vec<Vec<&str>> =
+        found.lines().skip(2).map(|row| row.split('|').map(str::trim).collect()).collect();
+    assert!(rows.len() >= 4, "{found}");
+    for row in rows {
+        let profile = row[2].trim_matches('`');
+        let reference = Reference::of_profile(&repository().join("expected"), profile);
+        let verdicts = reference.unwrap().unwrap().verdicts;
+        let output = Workplace::new().bgm(&["--profile", profile, "report", "--verdicts"]);
+        let table = text(&output.stdout);
+        for (id, cell) in ["C1", "C2", "C6"].iter().zip(&row[4..]) {
+            let line = table.lines().find(|line| line.starts_with(&format!("| {id} |"))).unwrap();
+            let fields: Vec<&str> = line.split(" | ").collect();
+            let icon = fields[1].split(' ').next().unwrap();
+            let expected = format!("{icon} {} {}", fields[3], fields[4]);
+            assert_eq!(*cell, expected, "{profile}, {id}: run `make readme`");
+        }
+        assert_eq!(row[3], verdicts["C1"].n.to_string(), "{profile}");
+    }
+}
+
+#[test]
+fn both_implementations_are_compared_as_blessed() {
+    let output = Workplace::new().bgm(&["diff", "quick", "libtorch"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let kept = |row: &&str| {
+        let begins = ["| Mean", "|---", "| C"].iter().any(|head| row.starts_with(head));
+        let metrics = ["] test\\_accuracy ", "] distance\\_relative "];
+        begins || row.is_empty() || metrics.iter().any(|metric| row.contains(metric))
+    };
+    let table = text(&output.stdout);
+    let table: Vec<&str> = table.lines().filter(kept).collect();
+    let found = between("docs/verification.md", "implementations");
+    assert_eq!(found, table.join("\n").trim(), "run `make readme`");
 }
 
 #[test]

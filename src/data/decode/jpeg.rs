@@ -6,7 +6,7 @@
 //! cropped: 0.1 to 0.3 of 255 on average, 4 at most (`docs/data.md`).
 
 use super::{Decoder, FileFormat, Head, MAX_PIXELS, Opened, unreadable};
-use image::metadata::Orientation;
+use exif::{In, Tag};
 use jpeg_decoder::PixelFormat;
 
 /// A JPEG file whose header has been read.
@@ -23,7 +23,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Opened<'_>, String> {
     decoder.set_max_decoding_buffer_size(4 * MAX_PIXELS as usize);
     decoder.read_info().map_err(unreadable)?;
     let info = decoder.info().ok_or_else(|| unreadable("it has no frame"))?;
-    let orientation = decoder.exif_data().and_then(Orientation::from_exif_chunk);
+    let turned = decoder.exif_data().is_some_and(is_turned);
     let format = info.pixel_format;
     let head = Head {
         format: FileFormat::Jpeg,
@@ -35,9 +35,16 @@ pub(super) fn open(bytes: &[u8]) -> Result<Opened<'_>, String> {
             PixelFormat::L16 => return Err(unreadable("it has 16 bits a value")),
         },
         cmyk: format == PixelFormat::CMYK32,
-        turned: orientation.is_some_and(|turned| turned != Orientation::NoTransforms),
+        turned,
     };
     Ok(Opened { head, decoder: Decoder::Jpeg(Box::new(Jpeg { decoder, format })) })
+}
+
+/// Whether EXIF data asks for one of the seven ways to turn or mirror an image (1 is none).
+fn is_turned(exif: &[u8]) -> bool {
+    let read = exif::Reader::new().read_raw(exif.to_vec());
+    let field = read.as_ref().ok().and_then(|data| data.get_field(Tag::Orientation, In::PRIMARY));
+    field.and_then(|field| field.value.get_uint(0)).is_some_and(|way| (2..=8).contains(&way))
 }
 
 impl Jpeg<'_> {

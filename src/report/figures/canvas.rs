@@ -10,8 +10,8 @@ use ttf_parser::Face;
 /// Where the font of a browser or rasterizer is looked for; the first is the one inside this
 /// binary.
 const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
-pub const REGULAR: &[u8] = include_bytes!("../../../assets/fonts/DejaVuSans.ttf");
-pub const BOLD: &[u8] = include_bytes!("../../../assets/fonts/DejaVuSans-Bold.ttf");
+const REGULAR: &[u8] = include_bytes!("../../../assets/fonts/DejaVuSans.ttf");
+const BOLD: &[u8] = include_bytes!("../../../assets/fonts/DejaVuSans-Bold.ttf");
 
 /// From the middle of a text down to its baseline, over the size: half of the font's x-height.
 const MIDDLE: f64 = 0.2735;
@@ -87,7 +87,7 @@ impl Font {
 }
 
 /// The fonts inside this binary; `None` cannot be, since they are compiled in.
-fn face(bold: bool) -> Option<&'static Face<'static>> {
+pub fn face(bold: bool) -> Option<&'static Face<'static>> {
     static FACES: OnceLock<[Option<Face<'static>>; 2]> = OnceLock::new();
     let faces = FACES.get_or_init(|| [REGULAR, BOLD].map(|bytes| Face::parse(bytes, 0).ok()));
     faces[usize::from(bold)].as_ref()

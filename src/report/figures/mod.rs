@@ -12,6 +12,7 @@ mod forest;
 mod heatmap;
 mod journey;
 mod line;
+mod outline;
 pub mod palette;
 mod profile;
 mod scaling;
@@ -19,7 +20,6 @@ mod scaling;
 use super::layout::Numbers;
 use crate::experiments::RenderKind;
 use resvg::{tiny_skia, usvg};
-use std::sync::{Arc, OnceLock};
 
 pub use forest::forest;
 pub use scaling::{duration, scaling};
@@ -54,24 +54,12 @@ pub fn draw(numbers: &Numbers<'_>) -> Option<String> {
 /// # Errors
 /// If the SVG cannot be read or the picture not be encoded.
 pub fn rasterize(svg: &str) -> Result<Vec<u8>, FigureError> {
-    let options = usvg::Options { fontdb: fonts(), ..Default::default() };
-    let tree = usvg::Tree::from_str(svg, &options).map_err(|e| FigureError(e.to_string()))?;
+    let tree = usvg::Tree::from_str(&outline::outlined(svg)?, &usvg::Options::default());
+    let tree = tree.map_err(|e| FigureError(e.to_string()))?;
     let size = tree.size().to_int_size().scale_by(RASTER_SCALE);
     let pixmap = size.and_then(|s| tiny_skia::Pixmap::new(s.width(), s.height()));
     let mut pixmap = pixmap.ok_or_else(|| FigureError("the picture has no area".to_owned()))?;
     let scale = tiny_skia::Transform::from_scale(RASTER_SCALE, RASTER_SCALE);
     resvg::render(&tree, scale, &mut pixmap.as_mut());
     pixmap.encode_png().map_err(|e| FigureError(e.to_string()))
-}
-
-fn fonts() -> Arc<usvg::fontdb::Database> {
-    static FONTS: OnceLock<Arc<usvg::fontdb::Database>> = OnceLock::new();
-    let load = || {
-        let mut fonts = usvg::fontdb::Database::new();
-        fonts.load_font_data(canvas::REGULAR.to_vec());
-        fonts.load_font_data(canvas::BOLD.to_vec());
-        fonts.set_sans_serif_family("DejaVu Sans");
-        Arc::new(fonts)
-    };
-    FONTS.get_or_init(load).clone()
 }
