@@ -149,8 +149,10 @@ impl Panel {
     pub fn y_label(&self, canvas: &mut Canvas, x: f64, text: &str) {
         let font = Font::new(12.0).upwards();
         let lines = wrap(text, font, self.bottom - self.top + 40.0);
+        // Two lines share the room that one has around it.
+        let x = x + 7.0 * lines.len().saturating_sub(1) as f64;
         for (place, line) in lines.iter().rev().enumerate() {
-            canvas.text((x - place as f64 * 15.0, self.middle().1), line, font);
+            canvas.text((x - place as f64 * 14.0, self.middle().1), line, font);
         }
     }
 }
