@@ -172,3 +172,26 @@ fn the_runs_of_a_gpu_are_judged_where_there_is_none() {
     let blessed = place.bgm(&[&of_gpu[..], &["bless", "--reason", "again"]].concat());
     assert_eq!(text(&blessed.stdout), "no number and no verdict changes\n");
 }
+
+/// R1 was blessed with the seeds that one of its cells shares with N3; alone, it has fewer.
+#[test]
+fn an_experiment_by_itself_is_as_blessed_with_fewer_shared_seeds() {
+    let place = Workplace::new();
+    let file = repository().join("expected/records/desk.tar.gz");
+    let merged = place.bgm(&["store", "merge", file.to_str().unwrap()]);
+    assert!(merged.status.success(), "{}", text(&merged.stderr));
+    let verify = |only: &str| {
+        let arguments = ["--profile", "desk", "--only", only, "verify", "--format", "json"];
+        let output = place.bgm(&arguments);
+        let code = output.status.code();
+        assert!(code == Some(0) || only != "r1_zero_out", "{}", text(&output.stderr));
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let claim = found["claims"].as_array().unwrap().iter().find(|c| c["id"] == "R1").cloned();
+        claim.unwrap()
+    };
+    let (alone, together) = (verify("r1_zero_out"), verify("r1_zero_out,x5_training_size"));
+    for claim in [&alone, &together] {
+        assert_eq!(claim["standing"], "as_blessed", "{claim}");
+    }
+    assert_ne!(alone["statistic"], together["statistic"]);
+}

@@ -4,7 +4,7 @@
 
 use super::judge::Evaluated;
 use super::outcome::Verdict;
-use super::outcome::{ClaimOutcome, ClaimPart, RegressionOutcome, RegressionStatus, Standing};
+use super::outcome::{ClaimOutcome, ClaimPart, RegressionOutcome, Standing};
 use super::reference::{BlessedPart, BlessedVerdict};
 use super::{Case, stats};
 
@@ -46,10 +46,11 @@ pub fn settle(
     evaluated.into_iter().zip(far).map(settle).collect()
 }
 
-/// Whether every number of an experiment has the blessed bits.
+/// Whether every number of an experiment has the blessed bits, and the blessed seeds: the seeds
+/// that a cell shares with another experiment are there only if that one is planned too.
 fn is_exact(experiment: &str, regression: &[RegressionOutcome]) -> bool {
     let mut own = regression.iter().filter(|r| r.experiment == experiment).peekable();
-    own.peek().is_some() && own.all(|r| r.status == RegressionStatus::Exact)
+    own.peek().is_some() && own.all(RegressionOutcome::is_as_blessed)
 }
 
 /// Name of a part and the probability of so large a movement of its effect by chance.

@@ -243,6 +243,14 @@ pub struct RegressionOutcome {
     pub note: String,
 }
 
+impl RegressionOutcome {
+    /// Whether it has the blessed bits of the blessed seeds, no fewer and no more: then there is
+    /// nothing to note.
+    pub fn is_as_blessed(&self) -> bool {
+        self.status == RegressionStatus::Exact && self.note.is_empty()
+    }
+}
+
 /// What a cell is before anything is compared: whether it is a minimum, and under how much
 /// weight decay.
 #[derive(Clone, Debug, PartialEq, Serialize)]

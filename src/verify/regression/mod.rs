@@ -210,9 +210,13 @@ impl Number<'_> {
             );
             return Some((RegressionStatus::Outside, note));
         }
-        let more = samples.len() - pairs.len();
-        let note =
-            if more > 0 { format!("{more} more seeds are not blessed") } else { String::new() };
+        let (more, fewer) = (samples.len() - pairs.len(), blessed.values.len() - pairs.len());
+        let note = match (more, fewer) {
+            (0, 0) => String::new(),
+            (0, _) => format!("{fewer} of the blessed seeds are not here"),
+            (_, 0) => format!("{more} more seeds are not blessed"),
+            _ => format!("{fewer} of the blessed seeds are not here, and {more} more are"),
+        };
         Some((RegressionStatus::Exact, note))
     }
 
