@@ -8,7 +8,8 @@ DEVICE ?= auto
 ENGINE ?=
 # Libtorch is needed by GPUs, by ENGINE=libtorch, and by the tests, which compare with it.
 TORCH ?= $(if $(filter libtorch,$(ENGINE))$(wildcard /dev/nvidiactl /dev/nvidia0),yes,no)
-FEATURES = $(if $(filter yes,$(TORCH)),--features torch)
+ALL = --features torch,download
+FEATURES = $(if $(filter yes,$(TORCH)),$(ALL))
 BGM = ./target/release/bgm
 CARGO = cargo
 # One word for the shell, whatever a variable holds.
@@ -26,12 +27,12 @@ reproduce: build ## run what is missing, verify, write reproduction/ (PROFILE, O
 	@$(BGM) $(OPTIONS) reproduce $(call option,out,$(OUT)) $(call option,jobs,$(JOBS))
 
 test: setup ## the tests, comparisons with libtorch included
-	$(CARGO) test --release --features torch --no-fail-fast
+	$(CARGO) test --release $(ALL) --no-fail-fast
 
 test-all: test test-long ## these and the long ones
 
 test-long: setup ## planted regressions, false alarms of the gate, faults of the disk, recipes, 180,000 images
-	$(CARGO) test --release --features torch --test data_scale --test false_alarms --test recipes -- --ignored
+	$(CARGO) test --release $(ALL) --test data_scale --test false_alarms --test recipes -- --ignored
 	$(CARGO) test --release --features planted-faults --test planted --test store_faults
 	@$(CARGO) build --release --quiet $(FEATURES) # the binary in its place is the one without faults again
 
@@ -92,7 +93,7 @@ bench-throughput: build setup ## images a second of each network on DEVICE, besi
 
 gpu-kit: setup ## what scripts/gpu-visit.sh carries to a machine with a GPU: target/gpu-kit (CIFAR=ARCHIVE)
 	@GPU_KIT_CIFAR=$(call quote,$(CIFAR)) ./scripts/gpu-kit.sh
-	@$(CARGO) build --release --quiet --features torch # the binary in its place has its files again
+	@$(CARGO) build --release --quiet $(ALL) # the binary in its place has its files again
 
 archive-test: ## an archive without .git builds without C++, Python and libtorch; its binary works alone
 	@./scripts/archive-test.sh
@@ -103,7 +104,7 @@ cluster-test: build ## a profile through a real Slurm on this machine (Debian, a
 check: setup ## formatting and lints, with libtorch and without
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets --quiet -- -D warnings
-	$(CARGO) clippy --release --all-targets --features torch --quiet -- -D warnings
+	$(CARGO) clippy --release --all-targets $(ALL) --quiet -- -D warnings
 
 ci: check test-all smoke check-report ## what .ci/run does
 

@@ -14,4 +14,4 @@ if [ "${PYTORCH:-yes}" != no ]; then
 fi
 [ -z "${NETWORK:-}" ] || options+=(--network "$NETWORK")
 [ -z "${STEPS:-}" ] || options+=(--steps "$STEPS")
-exec cargo bench --quiet --profile release --features torch --bench throughput -- "${options[@]}"
+exec cargo bench --quiet --profile release --features torch,download --bench throughput -- "${options[@]}"

@@ -16,4 +16,4 @@ options=(--python "$python")
 [ -z "${SEEDS:-}" ] || options+=(--seeds "$SEEDS")
 [ -z "${JOBS:-}" ] || options+=(--jobs "$JOBS")
 [ -z "${PARTS:-}" ] || options+=(--parts "$PARTS")
-exec cargo bench --quiet --profile release --features torch --bench versus -- "${options[@]}"
+exec cargo bench --quiet --profile release --features torch,download --bench versus -- "${options[@]}"

@@ -16,4 +16,4 @@ cd "$(dirname "$0")/.."
 [ -z "${ROUNDS:-}" ] || export BENCH_ROUNDS="$ROUNDS"
 [ -z "${LIMIT:-}" ] || export BENCH_LIMIT="$LIMIT"
 [ -z "${SAVE:-}" ] || export BENCH_SAVE="$SAVE"
-exec cargo bench --quiet --profile release --features torch --bench training -- ${FILTER:+"$FILTER"}
+exec cargo bench --quiet --profile release --features torch,download --bench training -- ${FILTER:+"$FILTER"}

@@ -14,7 +14,7 @@ mkdir -p "$kit"/{benches,examples,specs,data,cpu-tests}
 [ -n "${GPU_KIT_BGM:-}" ] || export BGM_BARE=1
 # In one call: what a bench or an example asks of shared dependencies would else compile the
 # library twice.
-built=$(cargo build --quiet --release --features torch --message-format=json \
+built=$(cargo build --quiet --release --features torch,download --message-format=json \
     --bin bgm --bench throughput --example engine_bits)
 program() { # name
     local file

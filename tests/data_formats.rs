@@ -101,6 +101,20 @@ fn cifar10_files() -> Vec<(String, Vec<u8>)> {
     files
 }
 
+#[cfg(not(feature = "download"))]
+#[test]
+fn without_downloads_it_says_what_to_put_where() {
+    let root = TempDir::new().unwrap();
+    let info = with_archive("cifar-10", b"", None);
+    let file = info.archive.unwrap().file;
+    let error = fetch(&info, root.path(), &FetchOptions::default(), &mut quiet).unwrap_err();
+    assert!(
+        matches!(&error, DataError::NoDownloads { path, .. } if path.ends_with(file)),
+        "{error}"
+    );
+    says(Err::<Fetched, _>(error), &["--features download", "curl"]);
+}
+
 #[test]
 fn cifar10_from_archive_to_mapped_images() {
     let root = TempDir::new().unwrap();

@@ -9,7 +9,7 @@ use common::{Workplace, copy_folder, repository, text};
 use std::process::Command;
 
 #[test]
-#[ignore = "takes minutes: cargo test --release --features torch --test gpu_kit -- --ignored"]
+#[ignore = "takes minutes: cargo test --release --features torch,download --test gpu_kit -- --ignored"]
 fn a_visit_brings_home_what_verification_needs() {
     let place = Workplace::new();
     let (kit, out) = (place.path("kit"), place.path("visit"));

@@ -4,8 +4,11 @@ pub mod archive;
 pub mod catalog;
 pub mod check;
 pub mod decode;
+#[cfg(feature = "download")]
+mod download;
 pub mod draw;
 pub mod fetch;
+mod fetch_options;
 pub mod files;
 pub mod folders;
 pub mod idx;
@@ -63,6 +66,12 @@ pub enum DataError {
     Size { path: PathBuf, expected: u64, found: u64 },
     #[error("{url}: {problem}")]
     Download { url: String, problem: String },
+    #[error(
+        "{} is not there, and this program was built without downloads: put {url} there, say with \
+         curl, and run the command again, or build with --features download",
+        files::shown(path)
+    )]
+    NoDownloads { path: PathBuf, url: String },
     #[error("{}: entry '{entry}' {problem}; nothing was unpacked", files::shown(archive))]
     Unpack { archive: PathBuf, entry: String, problem: String },
     #[error("{name} cannot be downloaded by this program: {origin}")]

@@ -7,17 +7,15 @@ mod backward;
 mod device;
 mod evaluate;
 mod forward;
-mod kernels;
 mod loss;
 mod optimizer;
 mod parameters;
 mod plan;
-mod simd;
 #[cfg(test)]
 mod tests;
 
+pub use bgm_kernels::{Simd, SimdError};
 pub use device::EngineDevice;
-pub use simd::{Simd, SimdError};
 
 use crate::backend::{Backend, BackendError, Batch, Examples, OptimizerState, Totals, With};
 use crate::models::graph::Graph;
@@ -25,6 +23,7 @@ use crate::models::state::{BATCH_NORM_MOMENTUM, Running, State};
 use crate::planted;
 use crate::spec::Optimizer;
 use backward::{Gradients, Used};
+use bgm_kernels as kernels;
 use forward::{Network, Statistics, gather};
 use kernels::{Arena, GROUP, Images, Machine, Moments, Table, Team};
 use optimizer::Updates;

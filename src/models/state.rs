@@ -62,6 +62,6 @@ fn random(parameter: &Parameter, initial: InitialWeights) -> Vec<f32> {
 }
 
 /// PyTorch: `nn.BatchNorm2d(...).eps`.
-pub const BATCH_NORM_EPS: f32 = 1e-5;
+pub use bgm_kernels::BATCH_NORM_EPS;
 /// PyTorch: `nn.BatchNorm2d(...).momentum`, the weight of the newest batch.
 pub const BATCH_NORM_MOMENTUM: f32 = 0.1;

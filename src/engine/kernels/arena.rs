@@ -22,24 +22,22 @@ impl Arena {
 
     /// At least this many numbers. Those that were there are lost if it grows.
     pub fn reserve(&mut self, len: usize) {
-        if self.len() < len {
+        if self.values().len() < len {
             self.0 = Vec::new();
             *self = Arena::new(len);
         }
     }
 
-    pub fn len(&self) -> usize {
-        self.0.len() * ROW
-    }
-
+    #[inline]
     pub fn values(&self) -> &[f32] {
         // SAFETY: a `Row` is sixteen numbers without padding.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.len()) }
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * ROW) }
     }
 
+    #[inline]
     pub fn values_mut(&mut self) -> &mut [f32] {
         // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * ROW) }
     }
 }
 
@@ -48,15 +46,18 @@ impl Arena {
 pub struct Images(pub usize);
 
 impl Images {
+    #[inline]
     pub fn count(self) -> usize {
         self.0
     }
 
+    #[inline]
     pub fn blocks(self) -> usize {
         self.0.div_ceil(BLOCK)
     }
 
     /// Pairs of all blocks.
+    #[inline]
     pub fn pairs(self) -> usize {
         self.0.div_ceil(2)
     }
@@ -67,6 +68,7 @@ impl Images {
     }
 
     /// The last pair has one image only.
+    #[inline]
     pub fn odd(self) -> bool {
         self.0 % 2 == 1
     }
@@ -83,6 +85,7 @@ pub struct Place {
 }
 
 impl Place {
+    #[inline]
     pub fn groups(self) -> usize {
         self.channels.div_ceil(GROUP)
     }
@@ -93,11 +96,13 @@ impl Place {
     }
 
     /// Numbers of a batch.
+    #[inline]
     pub fn len(self, images: Images) -> usize {
         self.groups() * self.pixels * images.pairs() * ROW
     }
 
     /// Position in the arena of one number.
+    #[inline]
     pub fn index(self, images: Images, image: usize, channel: usize, pixel: usize) -> usize {
         let (block, within) = (image / BLOCK, image % BLOCK);
         let pairs = images.pairs_of(block);

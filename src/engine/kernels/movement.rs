@@ -147,7 +147,7 @@ impl Machine<'_> {
         gradients: &mut Arena,
         kept: Kept<'_>,
     ) {
-        let len = parameters.len();
+        let len = parameters.values().len();
         let (first, second) = match rule {
             Rule::Sgd { momentum: None, .. } => (0, 0),
             Rule::Sgd { .. } => (len, 0),

@@ -6,7 +6,10 @@ use super::arena::{Arena, GROUP, Images, Place};
 use super::pointers::{Base, Values};
 use super::pointwise::{Apply, Eight, Operand};
 use super::tree::Tree;
-use crate::models::state::BATCH_NORM_EPS;
+use super::vector::each;
+
+/// What BatchNorm adds to a variance.
+pub const BATCH_NORM_EPS: f32 = 1e-5;
 
 /// BatchNorm's statistics of a group of channels, and what they make of weight and bias.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,7 +81,8 @@ unsafe impl Sync for Norm {}
 
 /// A group's numbers of a parameter.
 pub(super) fn eight(parameters: &Arena, at: usize) -> Eight {
-    std::array::from_fn(|c| parameters.values()[at + c])
+    let values = &parameters.values()[at..][..GROUP];
+    each(|c| values[c])
 }
 
 impl Machine<'_> {
@@ -141,12 +145,13 @@ impl Machine<'_> {
             let moments = &mut *moments;
             let x = &term.x;
             let count = x.pixels * x.images.count();
-            let mean = self.total(x, group).map(|sum| sum / count as f32);
+            let total = self.total(x, group);
+            let mean = each(|c| total[c] / count as f32);
             let squares = self.squares(x, group, &mean);
             let weight = eight(parameters, weight + group * GROUP);
             let bias = eight(parameters, bias + group * GROUP);
-            moments.set(mean, squares.map(|sum| sum / count as f32), &weight, &bias);
-            moments.unbiased = squares.map(|sum| sum / (count - 1).max(1) as f32);
+            moments.set(mean, each(|c| squares[c] / count as f32), &weight, &bias);
+            moments.unbiased = each(|c| squares[c] / (count - 1).max(1) as f32);
         }
         Some(((*moments).slope, (*moments).offset))
     }

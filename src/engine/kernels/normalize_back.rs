@@ -7,6 +7,7 @@ use super::normalize::{Moments, eight};
 use super::pointers::{Base, Shared, Values};
 use super::pointwise::{Eight, Factor, Hand, Passed};
 use super::tree::Tree;
+use super::vector::each;
 
 /// A term on the way back.
 pub struct BackTerm<'a> {
@@ -179,7 +180,7 @@ impl NormTerm<'_> {
     ) -> Factor {
         let Moments { mean, inverse, slope, .. } = self.moments[group];
         let weight = eight(parameters, self.weight + group * GROUP);
-        let dweight: Eight = std::array::from_fn(|c| dot[c] * inverse[c]);
+        let dweight: Eight = each(|c| dot[c] * inverse[c]);
         self.dweight.0.add(group * GROUP).cast::<Eight>().write(dweight);
         self.dbias.0.add(group * GROUP).cast::<Eight>().write(dbias);
         if !self.of_batch {

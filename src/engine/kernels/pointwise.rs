@@ -2,7 +2,7 @@
 //! takes one group of channels of one block of images: rows of 8 channels of 2 images.
 
 use super::arena::{GROUP, ROW};
-use super::vector::Vector;
+use super::vector::{Vector, each};
 
 /// A number for each channel of a group.
 pub type Eight = [f32; GROUP];
@@ -16,7 +16,7 @@ impl Lanes {
     /// Both images of a channel get the channel's number.
     #[inline(always)]
     fn both(channels: &Eight) -> Lanes {
-        Lanes(std::array::from_fn(|lane| channels[lane / 2]))
+        Lanes(each(|lane| channels[lane / 2]))
     }
 }
 
@@ -31,7 +31,7 @@ unsafe fn fold<V: Vector>(chains: [V; 4]) -> Eight {
     let sum = chains[0].add(chains[1]).add(chains[2].add(chains[3]));
     let mut lanes = Lanes([0.0; ROW]);
     sum.store(lanes.0.as_mut_ptr());
-    std::array::from_fn(|c| lanes.0[2 * c] + lanes.0[2 * c + 1])
+    each(|c| lanes.0[2 * c] + lanes.0[2 * c + 1])
 }
 
 /// Calls `$row` with the position of each row and of its chain.

@@ -179,8 +179,12 @@ pub unsafe fn transpose<V: Vector>(o: &Transpose) {
                 let t = t.add((to * taps + tap * GROUP) * outputs + GROUP * from);
                 // Row `i` of `w` is input `i`, its places are outputs; the reverse in `t`.
                 if across == GROUP && down == GROUP {
-                    let inputs = ORDER.map(|input| w.add(GROUP * input));
-                    V::transpose(inputs, ORDER.map(|output| t.add(GROUP * output)));
+                    let (mut inputs, mut outputs) = ([w; GROUP], [t; GROUP]);
+                    for (place, at) in ORDER.into_iter().enumerate() {
+                        inputs[place] = w.add(GROUP * at);
+                        outputs[place] = t.add(GROUP * at);
+                    }
+                    V::transpose(inputs, outputs);
                     continue;
                 }
                 for output in 0..down {

@@ -3,10 +3,10 @@
 use super::pointwise::{Apply, Eight, Hand, Passed, PassedSums};
 use super::pooling::Pool;
 use super::rows::{Rows, Transpose};
+use super::simd::Simd;
 use super::update::Update;
 use super::vector::{Plain, Vector};
 use super::weights::Weights;
-use crate::engine::Simd;
 
 /// Each needs a processor that has the instructions of the [`Simd`] that it was made for, and
 /// valid pointers in its argument.
@@ -98,10 +98,10 @@ impl Table {
     pub fn new(simd: Simd) -> Table {
         match simd.kind() {
             #[cfg(target_arch = "x86_64")]
-            crate::engine::simd::Kind::Avx512 => avx512::TABLE,
+            super::simd::Kind::Avx512 => avx512::TABLE,
             #[cfg(target_arch = "x86_64")]
-            crate::engine::simd::Kind::Avx2 => avx2::TABLE,
-            crate::engine::simd::Kind::Plain => plain::TABLE,
+            super::simd::Kind::Avx2 => avx2::TABLE,
+            super::simd::Kind::Plain => plain::TABLE,
         }
     }
 }

@@ -3,25 +3,31 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle, Thread};
 
-/// Rounds of spinning before a thread sleeps: about 20 microseconds.
+/// Polls before a thread goes to sleep. Long enough to bridge the gap between two layers, short
+/// enough not to hold a core that another process wants: 20 to 100 microseconds, depending on how
+/// long the processor's pause instruction takes.
 const SPINS: usize = 2000;
 
 /// A piece of work: called with the number of a part.
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
-/// What the threads share.
+/// What the threads share. A call of [`Team::run`] is a *round*: it is opened, workers enter and
+/// take parts, it is closed to latecomers, and it ends when the last worker has left.
 struct Board {
-    /// Followed only by a worker that has entered the round.
+    /// Held for a round, of which there is one at a time.
+    round: Mutex<()>,
+    /// The closure of the round. Dereferenced only by workers that have entered it.
     work: Mutex<Option<*const Work<'static>>>,
     parts: AtomicUsize,
     next: AtomicUsize,
-    /// Number of the round, whether it is open, and how many workers are in it.
+    /// Bits 0 to 31: workers in the round. Bit 32: workers may enter. The rest: its number.
     state: AtomicU64,
     panicked: AtomicBool,
     stop: AtomicBool,
+    /// The thread that called [`Team::run`], woken by the last worker to leave.
     owner: Mutex<Option<Thread>>,
 }
 
@@ -29,7 +35,7 @@ struct Board {
 const WORKERS: u64 = u32::MAX as u64;
 /// Workers may still enter.
 const OPEN: u64 = 1 << 32;
-/// One round more.
+/// Added to the state to begin the next round.
 const ROUND: u64 = 1 << 33;
 
 // SAFETY: the pointer is to a `Sync` closure, and is followed only while its owner waits.
@@ -44,12 +50,14 @@ pub struct Team {
 }
 
 impl Team {
-    /// This many threads: `threads - 1` are started. Fewer if the system has no more.
+    /// A team of `threads` threads, the caller's included; fewer if the system refuses to start
+    /// more.
     pub fn new(threads: usize) -> Team {
         if threads <= 1 {
             return Team { board: None, workers: Vec::new() };
         }
         let board = Arc::new(Board {
+            round: Mutex::new(()),
             work: Mutex::new(None),
             parts: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
@@ -71,7 +79,12 @@ impl Team {
         self.workers.len() + 1
     }
 
-    /// Calls `work` once for each of `0..parts`, on whichever thread is free.
+    /// Calls `work(part)` once for each part in `0..parts`, on this thread and any worker that is
+    /// awake, in no fixed order; returns when all are done.
+    ///
+    /// # Panics
+    /// If a part panics; the other parts may still have run. If it is called from two threads at
+    /// once or from inside `work`, as an engine, which is borrowed exclusively, never does.
     pub fn run(&self, parts: usize, work: &Work<'_>) {
         match &self.board {
             Some(board) if parts > 1 && !self.workers.is_empty() => self.share(board, parts, work),
@@ -80,6 +93,12 @@ impl Team {
     }
 
     fn share(&self, board: &Board, parts: usize, work: &Work<'_>) {
+        let _round = match board.round.try_lock() {
+            Ok(round) => round,
+            // A part of an earlier round panicked, which its caller was told.
+            Err(TryLockError::Poisoned(round)) => round.into_inner(),
+            Err(TryLockError::WouldBlock) => panic!("a team does one piece of work at a time"),
+        };
         // SAFETY: only the lifetime changes. A worker follows the pointer only in the round, and
         // this function returns, or unwinds, only when the round is closed and empty.
         let lasting = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work) };
@@ -87,19 +106,20 @@ impl Team {
         *lock(&board.owner) = Some(thread::current());
         board.parts.store(parts, Ordering::Relaxed);
         board.next.store(0, Ordering::Relaxed);
-        // It is closed and empty: nobody else changes it.
+        // The last round is closed and empty, and this one is locked: nobody else changes it.
         let round = board.state.load(Ordering::Relaxed) & !OPEN;
-        board.state.store((round + ROUND) | OPEN, Ordering::Release);
+        board.state.store(round.wrapping_add(ROUND) | OPEN, Ordering::Release);
         self.workers.iter().for_each(|worker| worker.thread().unpark());
         let own = catch_unwind(AssertUnwindSafe(|| take_parts(board, work)));
-        // A worker that has not come by now is not waited for: on a busy machine it may take
+        // A worker that has not entered by now is not waited for: on a busy machine it may take
         // long to get a core.
         board.state.fetch_and(!OPEN, Ordering::AcqRel);
         wait(|| board.state.load(Ordering::Acquire) & WORKERS == 0);
+        let has_panicked = board.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = own {
             resume_unwind(panic);
         }
-        assert!(!board.panicked.swap(false, Ordering::Relaxed), "a thread of the engine panicked");
+        assert!(!has_panicked, "a thread of the engine panicked");
     }
 }
 
@@ -110,7 +130,7 @@ impl Drop for Team {
         }
         for worker in self.workers.drain(..) {
             worker.thread().unpark();
-            // It panics only outside of the work, which is caught.
+            // Panics of the work are caught in `serve`; a failed join has nobody to report to.
             drop(worker.join());
         }
     }
@@ -131,15 +151,15 @@ fn take_parts(board: &Board, work: &Work<'_>) {
     }
 }
 
-/// Spins, then sleeps, until it is so. Whoever makes it so unparks this thread.
-fn wait(mut so: impl FnMut() -> bool) {
+/// Spins, then sleeps, until the condition holds. Whoever makes it true must unpark this thread.
+fn wait(mut condition: impl FnMut() -> bool) {
     for _ in 0..SPINS {
-        if so() {
+        if condition() {
             return;
         }
         std::hint::spin_loop();
     }
-    while !so() {
+    while !condition() {
         thread::park();
     }
 }
@@ -204,5 +224,15 @@ mod tests {
         let team = Team::new(2);
         let run = || team.run(8, &|part| assert!(part != 5, "part 5"));
         assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+        // Whether it was the caller's part, a worker's or both: the next round is a fresh one.
+        team.run(8, &|_| {});
+    }
+
+    #[test]
+    fn a_round_within_a_round_is_refused() {
+        let team = Team::new(2);
+        let nested = || team.run(2, &|_| team.run(2, &|_| {}));
+        assert!(catch_unwind(AssertUnwindSafe(nested)).is_err());
+        team.run(2, &|_| {});
     }
 }
