@@ -34,7 +34,7 @@ impl Tiny {
         let made = tiny.bgm(&tiny.made, &["reproduce", "--out", out.to_str().unwrap()]);
         assert!(matches!(made.status.code(), Some(0 | 3)), "{}", text(&made.stderr));
         let records = tiny.place.path("expected/records/tiny.tar.gz");
-        Store::open(&tiny.made).unwrap().export(&records).unwrap();
+        Store::open(&tiny.made).unwrap().export(&records, |_| true).unwrap();
         tiny
     }
 
@@ -109,6 +109,12 @@ fn what_is_trained_again_is_equal_and_a_draw_can_be_repeated() {
     };
     let (_, again) = tiny.check(&empty, &["--sample", "2", "--draw", draw]);
     assert_eq!(names(&again), names(&said));
+    // All that the profile needs is all that there is.
+    let out = tiny.place.path("needed.tar.gz");
+    let export = ["store", "export", "--needed", "--out", out.to_str().unwrap()];
+    assert!(tiny.bgm(&tiny.made, &export).status.success());
+    let whole = std::fs::read(tiny.place.path("expected/records/tiny.tar.gz")).unwrap();
+    assert!(std::fs::read(&out).unwrap() == whole);
     // Another draw is another choice.
     let drawn = |draw: &str| names(&tiny.check(&empty, &["--sample", "1", "--draw", draw]).1);
     let first = drawn("0");
@@ -190,6 +196,15 @@ fn what_is_damaged_or_missing_or_of_other_numerics_is_named_and_not_equal() {
     let (code, said) = tiny.check(&store, &[child.as_str()]);
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("metrics.json"), "{said}");
+
+    // The same in the run before it.
+    let store = tiny.place.path("damaged-parent");
+    copy_folder(&tiny.made, &store);
+    let metrics = paths::run(&store, &tiny.parent()).join(paths::METRICS);
+    std::fs::write(&metrics, change_a_digit(std::fs::read(&metrics).unwrap())).unwrap();
+    let (code, said) = tiny.check(&store, &[child.as_str()]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains(&format!("the run before it, {}", tiny.parent().short())), "{said}");
 
     // Neither in the store nor in the records.
     let records = tiny.place.path("expected/records");

@@ -62,7 +62,7 @@ fn a_record_is_the_run_without_its_weights() {
     // Again, the same bytes; a record of a record is the record.
     for store in [records.place.path("runs"), records.there.clone()] {
         let again = records.place.path("again.tar.gz");
-        Store::open(store).unwrap().export(&again).unwrap();
+        Store::open(store).unwrap().export(&again, |_| true).unwrap();
         assert!(std::fs::read(&again).unwrap() == std::fs::read(&records.file).unwrap());
     }
     // The weights come later; then nothing is new.
@@ -74,6 +74,23 @@ fn a_record_is_the_run_without_its_weights() {
     // And a record takes nothing away.
     assert_eq!(records.merge(&records.file).0, Some(0));
     assert!(there.read(&records.child).unwrap().has_weights());
+}
+
+#[test]
+fn an_export_can_leave_out_what_the_profile_needs_not_or_others_hold() {
+    let records = Records::new();
+    let out = records.place.path("part.tar.gz");
+    let export = |more: &[&str]| {
+        let arguments = ["store", "export", "--out", out.to_str().unwrap()];
+        let output = records.place.bgm(&[&arguments, more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let file = records.file.to_str().unwrap().to_owned();
+    assert!(export(&[]).contains("records of 2 runs"));
+    assert!(export(&["--without", &file]).contains("records of 0 runs"));
+    // Runs of the tests' own specs belong to no profile.
+    assert!(export(&["--needed"]).contains("records of 0 runs"));
 }
 
 #[test]

@@ -55,16 +55,20 @@ impl Unpacked {
 const MAX_UNPACKED: u64 = 16 << 30;
 
 impl Store {
-    /// Writes records of all finished runs to a file.
+    /// Writes records of the finished runs that `wanted` names to a file.
     ///
     /// # Errors
     /// If the store cannot be read or the file not be written. Damaged runs are no errors: they
     /// are in what is returned.
-    pub fn export(&self, file: &Path) -> Result<Exported, StoreError> {
+    pub fn export(
+        &self,
+        file: &Path,
+        wanted: impl Fn(&Key) -> bool,
+    ) -> Result<Exported, StoreError> {
         let mut exported = Exported::default();
         let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::best()));
         let mut measured = Vec::new();
-        for key in self.keys()? {
+        for key in self.keys()?.into_iter().filter(wanted) {
             let run = match self.read(&key) {
                 Ok(run) => run,
                 Err(problem) => {

@@ -21,6 +21,12 @@ pub enum StoreCommand {
         /// File to write, or a folder to write records.tar.gz to.
         #[arg(long, value_name = "FILE|DIR", default_value = "records.tar.gz")]
         out: PathBuf,
+        /// Only the runs that the profile needs (with --only: those experiments), instead of all.
+        #[arg(long)]
+        needed: bool,
+        /// Leave out the runs that these files of records hold.
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        without: Vec<PathBuf>,
     },
     /// Bring the finished runs of other stores, and their measurements, into this one.
     ///
@@ -53,7 +59,7 @@ pub struct Prune {
     /// Remove what is listed.
     #[arg(long)]
     pub yes: bool,
-    /// Also runs of other numerics than are computed with here: a GPU's, say.
+    /// Also remove runs made with other numerics than this machine's, such as a GPU's.
     #[arg(long)]
     pub other_numerics: bool,
 }

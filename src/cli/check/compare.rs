@@ -13,19 +13,22 @@ use std::fmt::Display;
 /// The result for one target.
 pub struct Outcome {
     pub code: u8,
-    /// One line, and one more for each difference.
+    /// The verdict, then indented lines: where both were made, if they differ, and one for each
+    /// difference.
     pub text: String,
 }
 
 impl Outcome {
-    /// Adds a line, after which the code is at least as bad as `code`.
+    /// Adds an indented line and makes the code `code` if that is worse.
     fn add(&mut self, code: u8, line: impl Display) {
         self.code = worse(self.code, code);
         self.text += &format!("\n  {line}");
     }
 }
 
-/// Compares a run that was made again with what is stored of it, the runs before it included.
+/// Compares a run that was made again, and the runs that it starts from, with what is stored of
+/// them. `session` has the store and the records to compare with, `again` the scratch store in which
+/// everything was trained anew, and `here` is this machine.
 pub fn target(
     session: &Session,
     again: &Session,
@@ -36,24 +39,27 @@ pub fn target(
     let mut found = Outcome { code: exit::SUCCESS, text: String::new() };
     for key in before(again, &target.key) {
         match (session.evidence().read(&key), again.store.read(&key)) {
-            (Ok(theirs), Ok(ours)) => {
-                for difference in compare::runs(&theirs, &ours) {
+            (Ok(stored), Ok(trained)) => {
+                for difference in compare::runs(&stored, &trained) {
                     let line = format!("the run before it, {}: {difference}", key.short());
                     found.add(exit::DEPARTURE, line);
                 }
             }
-            // That nothing is stored of it does not matter: this one starts from it.
-            (Err(_), Ok(_)) => {}
-            (_, Err(problem)) => found.add(exit::ENVIRONMENT, format!("not compared: {problem}")),
+            // A run before it that is not stored does not matter: every bit of it is in this one.
+            (Err(_), Ok(_)) if !session.evidence().holds(&key) => {}
+            (Err(problem), _) | (_, Err(problem)) => {
+                let line = format!("the run before it, {}: not compared: {problem}", key.short());
+                found.add(exit::ENVIRONMENT, line);
+            }
         }
     }
     let mut measured = 0;
     match again.store.read(&target.key) {
-        Ok(ours) => {
-            for difference in compare::runs(stored, &ours) {
+        Ok(trained) => {
+            for difference in compare::runs(stored, &trained) {
                 found.add(exit::DEPARTURE, difference);
             }
-            measured = measurements(session, again, target, (stored, &ours), &mut found);
+            measured = measurements(session, again, target, (stored, &trained), &mut found);
         }
         Err(problem) => found.add(exit::ENVIRONMENT, format!("not compared: {problem}")),
     }
@@ -88,8 +94,9 @@ fn before(again: &Session, key: &Key) -> Vec<Key> {
 
 /// A measurement as an experiment calls it.
 fn name(session: &Session, measure: &MeasureSpec) -> String {
-    let declared = session.plan.experiments.iter().flat_map(|(experiment, _)| &experiment.measures);
-    let name = { declared }.find(|(_, spec)| *spec == measure).map(|(name, _)| name.clone());
+    let mut declared =
+        session.plan.experiments.iter().flat_map(|(experiment, _)| &experiment.measures);
+    let name = declared.find(|(_, spec)| *spec == measure).map(|(name, _)| name.clone());
     format!("measurement {}", name.unwrap_or_else(|| measure.id()))
 }
 
@@ -98,17 +105,17 @@ fn measurements(
     session: &Session,
     again: &Session,
     target: &Target,
-    (stored, ours): (&StoredRun, &StoredRun),
+    (stored, trained): (&StoredRun, &StoredRun),
     found: &mut Outcome,
 ) -> usize {
     let mut compared = 0;
     for measure in &target.run.measures {
         let (id, name) = (measure.id(), name(session, measure));
-        let theirs = session.evidence().measured(&target.key, &id, &stored.result_hash);
-        match (theirs, again.store.measured(&target.key, &id, &ours.result_hash)) {
-            (Ok(Some(theirs)), Ok(Some(ours))) => {
+        let before = session.evidence().measured(&target.key, &id, &stored.result_hash);
+        match (before, again.store.measured(&target.key, &id, &trained.result_hash)) {
+            (Ok(Some(before)), Ok(Some(now))) => {
                 compared += 1;
-                if let Some(difference) = compare::measured(&name, &theirs, &ours) {
+                if let Some(difference) = compare::measured(&name, &before, &now) {
                     found.add(exit::DEPARTURE, difference);
                 }
             }
