@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 /// Exit codes: 0 all as blessed; 1 a number outside tolerance, a verdict other than the
 /// blessed one, or two results for one run; 2 usage or an invalid spec; 3 incomplete (runs
 /// missing, not memorized, too few seeds); 4 environment or data (missing libtorch, damaged
-/// files); 70 an internal error, worth another try; 75 interrupted, call again to go on.
+/// files); 70 an internal error, worth retrying; 75 interrupted: run the same command again to resume.
 #[derive(Debug, Parser)]
 #[command(name = "bgm", version)]
 pub struct Arguments {
@@ -53,13 +53,15 @@ pub struct Global {
     /// Which sizes and experiments: see paper_tables/profiles.
     #[arg(long, global = true, default_value = "quick")]
     pub profile: String,
-    /// Only these experiments, whether or not the profile has them.
+    /// Only these experiments, separated by commas, whether or not the profile has them.
     #[arg(long, global = true, value_delimiter = ',')]
     pub only: Vec<String>,
-    /// The first N of the profile's seeds (and those that follow), or A to B-1 instead of them.
+    /// N: the first N seeds of the profile, continued upwards if it has fewer. A..B: the seeds A to
+    /// B-1 instead.
     #[arg(long, global = true, value_name = "N|A..B")]
     pub seeds: Option<Seeds>,
-    /// auto, cpu, cuda:0, ... or cuda:all (reproduce: every GPU of the machine).
+    /// auto (a GPU only for profiles made for one), cpu, cuda:0, ...; cuda:all for `reproduce`: every
+    /// GPU of the machine; cuda for `plan`.
     #[arg(long, global = true, default_value = "auto")]
     pub device: String,
     /// Whose arithmetic: 'portable' is the CPU engine, whose bits are the same on every
@@ -114,7 +116,13 @@ pub enum Command {
     Plan(Plan),
     /// One run by key or spec file (what a scheduler calls).
     Run(Run),
-    /// Train stored runs, or runs of which there are records, again: equal, bit for bit?
+    /// Retrain stored or recorded runs and compare them, bit for bit.
+    ///
+    /// Runs are trained in a scratch store, with the runs that they start from; metrics, weights and
+    /// measurements are compared with the store's, or with the records that come with the profile.
+    /// Exit codes: 0 all are equal, bit for bit; 1 one differs, and it is said where; 3 there is
+    /// nothing to compare with: no stored run or record, or one of other numerics than are computed
+    /// with here; 4 a stored run or record is damaged. Of several, 1 comes before 4 before 3.
     Check(Check),
     /// Compare the store with the blessed reference and judge the claims.
     Verify(Verify),
@@ -128,7 +136,7 @@ pub enum Command {
     /// Compare two stores or two commits, run by run and mean by mean, or the blessed references
     /// of two profiles.
     Diff(Diff),
-    /// Data sets: list, check, subset.
+    /// Data sets: list, fetch, prepare, import, check, subset.
     Data(Data),
     /// Stores of finished runs: export, merge, prune.
     Store(Store),
@@ -141,7 +149,7 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Reproduce {
-    /// Runs side by side, one thread each; default: one a core. On a GPU: runs side by side on
+    /// Runs side by side, one thread each; default: one per core. On a GPU: runs side by side on
     /// each; default: one, and never more than its memory holds.
     #[arg(long)]
     pub jobs: Option<usize>,
@@ -177,8 +185,7 @@ pub struct Plan {
     /// Also simulate clusters of 1 to 512 workers: how long, how idle.
     #[arg(long)]
     pub simulate: bool,
-    /// Floating-point operations a second that a GPU is taken to sustain: an assumption, from
-    /// which hours and time limits on a GPU are computed.
+    /// Floating-point operations per second that a GPU is assumed to sustain, from which hours and time limits on a GPU are computed.
     #[arg(long, value_name = "RATE", default_value_t = 2e13)]
     pub device_flops: f64,
     /// Jobs estimated to be shorter than this are run in groups (snakemake).
@@ -208,12 +215,6 @@ pub struct Run {
     pub progress_json: bool,
 }
 
-/// Train runs again in a scratch store, with the runs that they start from, and compare metrics,
-/// weights and measurements with the store's, or with the records that come with the profile.
-///
-/// Exit codes: 0 all are equal, bit for bit; 1 one differs, and it is said where; 3 there is
-/// nothing to compare with: no stored run or record, or one of other numerics than are computed
-/// with here; 4 a stored run or record is damaged. Of several, 1 comes before 4 before 3.
 #[derive(Debug, Args)]
 pub struct Check {
     /// Run keys (or their first digits), or experiments: all their runs, or those that --cell and
@@ -292,6 +293,7 @@ pub struct Diff {
     /// short one: --profile smoke); or a profile that has a reference: another implementation's,
     /// say, beside ours.
     pub a: String,
+    /// The same, to compare with A.
     pub b: String,
 }
 

@@ -134,7 +134,7 @@ pub fn main(embedded: Embedded) -> u8 {
             exit::USAGE
         }
         Err(asked) => {
-            terminal::keep(asked.print());
+            terminal::remember_failure(asked.print());
             exit::SUCCESS
         }
     };

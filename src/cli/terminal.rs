@@ -1,7 +1,7 @@
-//! Standard output and standard error. What standard error does never matters: a closed one
-//! loses messages and nothing else. A closed standard output (`bgm verify | head -1`) ends
-//! quietly, with the exit code of the command; any other failure to write it is an error,
-//! since whoever reads the output would take a part for the whole.
+//! Standard output and standard error. Failures to write standard error are ignored: only messages
+//! are lost. If the reader of standard output has gone (`bgm verify | head -1`), the command still
+//! runs to its end and keeps its exit code. Any other failure to write standard output is an error,
+//! since the reader would take a part for the whole.
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use std::ffi::OsStr;
@@ -34,7 +34,7 @@ pub fn print_line(text: fmt::Arguments<'_>) {
 
 /// Writes to standard output as it is: text of our own, which may be coloured.
 pub fn print_styled(text: &str) {
-    keep(io::stdout().lock().write_all(text.as_bytes()));
+    remember_failure(io::stdout().lock().write_all(text.as_bytes()));
 }
 
 /// Writes a line to standard error, control characters escaped.
@@ -53,12 +53,12 @@ pub fn say_styled(text: &str) {
 /// # Errors
 /// The first failure to write it, a closed pipe aside.
 pub fn finish() -> io::Result<()> {
-    keep(io::stdout().lock().flush());
+    remember_failure(io::stdout().lock().flush());
     FAILED.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
 }
 
-/// Takes note of how standard output was written.
-pub fn keep(written: io::Result<()>) {
+/// Remembers the first failure to write standard output for [`finish`]. A closed pipe is none.
+pub fn remember_failure(written: io::Result<()>) {
     if let Err(problem) = written
         && problem.kind() != io::ErrorKind::BrokenPipe
     {
@@ -73,7 +73,8 @@ fn without_controls(text: &str) -> String {
         .collect()
 }
 
-/// Whether a stream shows colours: <https://no-color.org>.
+/// Whether to colour a stream: it is a terminal, and NO_COLOR is unset or empty
+/// (<https://no-color.org>).
 pub fn is_colored(stream: &impl IsTerminal) -> bool {
     is_live(stream) && !forbids_color(std::env::var_os("NO_COLOR").as_deref())
 }
@@ -83,11 +84,14 @@ pub fn is_live(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !is_dumb(std::env::var_os("TERM").as_deref())
 }
 
-/// A progress bar on standard error, and whether it shows: it does where a terminal can move
-/// its cursor and nobody wants it `quiet`.
+/// A progress bar on standard error, and whether it is visible. It is hidden if `quiet`, and where
+/// standard error is not a terminal that can move its cursor: the caller then writes lines instead.
+/// `length` is the position at which it is full, if that is known, in the caller's unit.
 pub fn bar(length: Option<u64>, quiet: bool) -> (ProgressBar, bool) {
     let shows = is_live(&io::stderr()) && !quiet;
     let target = if shows { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    // indicatif has reasons of its own to hide a bar.
+    let shows = !target.is_hidden();
     (ProgressBar::with_draw_target(length, target), shows)
 }
 
@@ -96,7 +100,7 @@ fn forbids_color(no_color: Option<&OsStr>) -> bool {
 }
 
 fn is_dumb(term: Option<&OsStr>) -> bool {
-    term.is_some_and(|term| term == "dumb")
+    term.is_none_or(|term| term == "dumb")
 }
 
 #[cfg(test)]
@@ -108,7 +112,7 @@ mod tests {
         let set = |value: &'static str| Some(OsStr::new(value));
         assert!(forbids_color(set("1")) && forbids_color(set("0")));
         assert!(!forbids_color(set("")) && !forbids_color(None));
-        assert!(is_dumb(set("dumb")) && !is_dumb(set("xterm")) && !is_dumb(None));
+        assert!(is_dumb(set("dumb")) && is_dumb(None) && !is_dumb(set("xterm")));
     }
 
     #[test]

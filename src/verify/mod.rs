@@ -1,5 +1,10 @@
-//! Two bars, never mixed: *regression* asks whether this is what our reference gave,
-//! *claims* ask whether the evidence supports the paper.
+//! Two tests, never mixed: *regression* asks whether this is what our reference gave, *claims* ask
+//! whether the evidence supports the paper.
+//!
+//! `claims` and `predicate`: what a claim may ask; `check` refuses claims that match nothing.
+//! `premise`: what must hold of a cell first. `evidence`, `estimate` and `judge`: the verdict;
+//! `rejudge`: the same from a reference alone. `departure`: the verdict against the blessed one.
+//! `regression`: the numbers against the reference; `beside`: two references side by side.
 
 pub mod beside;
 pub mod bless;
@@ -31,17 +36,18 @@ use reference::Reference;
 pub mod exit {
     /// Success; of `bgm verify` and `bgm reproduce`: everything is as blessed.
     pub const SUCCESS: u8 = 0;
-    /// A number outside tolerance, or a verdict other than the blessed one. Of `bgm store
-    /// merge` and `bgm diff`: two results for one run.
+    /// A number outside its tolerance, a verdict other than the blessed one, or with `--strict` a
+    /// refuted claim. Of `bgm check`, `bgm store merge` and `bgm diff`: two results for one run.
     pub const DEPARTURE: u8 = 1;
     /// Wrong usage, or a spec or declaration that makes no sense.
     pub const USAGE: u8 = 2;
-    /// Runs missing, not memorized, or too few seeds. Of `bgm store merge`: runs that others
-    /// are working on.
+    /// Runs are missing or did not fit their labels, seeds are too few, there is nothing to compare
+    /// with, or with `--strict` a claim is inconclusive. Of `bgm store merge`: others are working on
+    /// these runs.
     pub const INCOMPLETE: u8 = 3;
-    /// Missing libtorch, damaged data, a disk that refuses.
+    /// Libtorch is missing, data are damaged, or the disk cannot be written.
     pub const ENVIRONMENT: u8 = 4;
-    /// Something inside the program or libtorch gave way: worth another try.
+    /// A mistake in the program or in libtorch: worth another try, and a report.
     pub const INTERNAL: u8 = 70;
     /// Interrupted by SIGINT, SIGTERM or SIGHUP; calling again goes on (what schedulers retry).
     pub const INTERRUPTED: u8 = 75;
@@ -54,7 +60,7 @@ pub struct Case<'a> {
     pub results: &'a [ExperimentResult],
     pub claims: &'a Claims,
     pub reference: Option<&'a Reference>,
-    /// Where the results are compared.
+    /// Where the results were made: with the numerics of the reference, its bits are asked for.
     pub platform: &'a Platform,
     /// The experiments that were asked for; all of the profile's if empty.
     pub only: &'a [String],
@@ -70,7 +76,8 @@ impl Case<'_> {
 }
 
 /// Judges every claim whose experiment is among the results, and compares every number.
-/// What the reference holds and this verification lacks is named in `lacking`.
+/// What the reference holds and this verification lacks is named in `lacking`. The caller, who knows
+/// where docs/protocol.md is, fills in `protocol`.
 pub fn verify(case: &Case<'_>) -> Verification {
     let mut lacking = Vec::new();
     if case.reference.is_none() {
@@ -85,8 +92,8 @@ pub fn verify(case: &Case<'_>) -> Verification {
     for (id, blessed) in case.reference.iter().flat_map(|r| &r.verdicts) {
         if case.includes(&blessed.experiment) && !claims.iter().any(|claim| claim.id == *id) {
             lacking.push(format!(
-                "claim {id} (experiment {}) was blessed and is judged no longer: it is not in \
-                 claims.toml, or its experiment not in the profile",
+                "claim {id} (experiment {}) was blessed but is no longer judged: it is not in \
+                 claims.toml, or its experiment is not in the profile",
                 blessed.experiment
             ));
         }
@@ -106,7 +113,7 @@ pub fn verify(case: &Case<'_>) -> Verification {
     }
 }
 
-/// What every cell of an experiment is.
+/// How well each cell of an experiment fits its training images, and its dose of weight decay.
 fn cells(result: &ExperimentResult) -> impl Iterator<Item = CellOutcome> {
     result.cells.iter().map(|cell| CellOutcome {
         experiment: result.experiment.id.clone(),

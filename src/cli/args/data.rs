@@ -11,18 +11,25 @@ pub struct Data {
 
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// The data sets that there are, and which are installed.
+    /// List the known data sets and which of them are installed.
     List,
     /// Download a data set (resuming a broken download), check it, unpack and prepare it.
+    ///
+    /// Without the feature `download`, it checks, unpacks and prepares an archive that was put there
+    /// by hand.
     Fetch {
+        /// Name of the data set, as in `bgm data list`.
         name: String,
         /// A mirror; what it serves must have the same digest.
         #[arg(long)]
         url: Option<String>,
     },
-    /// Decode an unpacked data set into one memory-mapped file a split.
-    Prepare { name: String },
-    /// Make a data set of class folders of PNG or JPEG files.
+    /// Decode an unpacked data set into one memory-mapped file per split.
+    Prepare {
+        /// Name of the data set, as in `bgm data list`.
+        name: String,
+    },
+    /// Make a data set from class folders of PNG or JPEG files.
     ///
     /// FROM holds train/<class>/ and test/<class>/, or <class>/ alone (then test images are
     /// drawn by the seed); or it is a .tar.gz or .tar of such a folder. Files that cannot be
@@ -31,6 +38,7 @@ pub enum DataCommand {
     Import {
         /// Name of the data set: lower-case letters, digits, '-', '_' and '.'.
         name: String,
+        /// The folder or archive of images.
         from: PathBuf,
         /// Resize to this shorter side and crop the square at the centre [default: all images
         /// must have the same size]. No image is enlarged.
@@ -51,7 +59,10 @@ pub enum DataCommand {
         licence: Option<String>,
     },
     /// Compare a data set with its hashes and measure mean and deviation.
-    Check { name: String },
+    Check {
+        /// Name of the data set, as in `bgm data list`.
+        name: String,
+    },
     /// Make a class-balanced subset of a data set.
     Subset {
         /// Data set to take from.

@@ -10,11 +10,11 @@ use crate::train::metrics::Evaluation;
 use crate::verify::stats;
 use std::collections::BTreeSet;
 
-/// A value of each evaluation at its place: epochs since the labels became true, negative
-/// before.
+/// `(epoch, value)` of each evaluation, in the order of epochs. Epoch 0 is where the run that is
+/// drawn starts; the runs before it have negative ones.
 pub type Track = Vec<(f64, f64)>;
 
-/// A way to take a stretch of a run's course.
+/// [`track`] or [`track_before`].
 pub type Stretch = fn(&RunResult, fn(&Evaluation) -> f64) -> Track;
 
 /// One stretch of a run's course on the common time axis.
@@ -34,8 +34,8 @@ pub fn track_before(run: &RunResult, pick: fn(&Evaluation) -> f64) -> Track {
     points
 }
 
-/// What the points of a curve of test accuracy are measured on, where those before a run's end
-/// are on fewer images than the last; nothing otherwise.
+/// A sentence for the caption, with a space before it: on how many test images the curves are
+/// measured, if runs evaluate fewer before their last epoch (`data.images.test_along`). Else empty.
 pub fn images_along<'r>(runs: impl Iterator<Item = &'r RunResult>) -> String {
     let mut numbers = BTreeSet::new();
     for run in runs.flat_map(RunResult::chain) {
@@ -85,7 +85,8 @@ pub struct Group<'a> {
     pub curves: Vec<Curve<'a>>,
 }
 
-/// Axes that make panels, in the order of the grid.
+/// Axes that make panels, in the order of the grid: those that `render.series` and `render.x` name
+/// (along the x axis run epochs in any case).
 fn panel_axes(experiment: &Experiment) -> Vec<usize> {
     let named = [experiment.render.series.as_deref(), experiment.render.x.as_deref()];
     let is_named = |&place: &usize| named.contains(&Some(experiment.axes[place].name.as_str()));
@@ -95,12 +96,14 @@ fn panel_axes(experiment: &Experiment) -> Vec<usize> {
 /// All panels of a figure.
 pub fn groups(result: &ExperimentResult) -> Vec<Group<'_>> {
     let experiment = &result.experiment;
-    let across = panel_axes(experiment);
+    let panels = panel_axes(experiment);
     let lines: Vec<usize> =
-        (0..experiment.axes.len()).filter(|place| !across.contains(place)).collect();
+        (0..experiment.axes.len()).filter(|place| !panels.contains(place)).collect();
+    // The initializations take the colours, so that each has its own in every figure; the other axes
+    // share the dashes.
     let is_start = |&&place: &&usize| experiment.axes[place].name.contains("init");
     let coloured = lines.iter().find(is_start).or(lines.first()).copied();
-    let styled: Vec<usize> =
+    let dashed: Vec<usize> =
         lines.iter().copied().filter(|&place| Some(place) != coloured).collect();
     let label = |cell: &CellResult, axes: &[usize]| -> String {
         let parts = axes.iter().map(|&place| {
@@ -109,21 +112,21 @@ pub fn groups(result: &ExperimentResult) -> Vec<Group<'_>> {
         });
         parts.collect::<Vec<_>>().join(", ")
     };
-    let styles = layout::product(experiment, &styled);
+    let styles = layout::product(experiment, &dashed);
     let make_curve = |cell: &CellResult| {
         let level = coloured.map_or(0, |place| cell.levels[place]);
         let id = coloured.map_or("", |place| experiment.axes[place].levels[level].id.as_str());
-        let own: Vec<usize> = styled.iter().map(|&place| cell.levels[place]).collect();
+        let own: Vec<usize> = dashed.iter().map(|&place| cell.levels[place]).collect();
         let style = styles.iter().position(|levels| *levels == own).unwrap_or(0);
         (label(cell, &lines), colour(id, level), dashes(style))
     };
-    layout::product(experiment, &across)
+    layout::product(experiment, &panels)
         .into_iter()
         .map(|levels| {
             let here: Vec<&CellResult> = result
                 .cells
                 .iter()
-                .filter(|cell| across.iter().zip(&levels).all(|(&a, &l)| cell.levels[a] == l))
+                .filter(|cell| panels.iter().zip(&levels).all(|(&a, &l)| cell.levels[a] == l))
                 .collect();
             let curves = here.iter().map(|cell| {
                 let (label, colour, dashes) = make_curve(cell);
@@ -131,7 +134,7 @@ pub fn groups(result: &ExperimentResult) -> Vec<Group<'_>> {
                 Curve { label, colour, dashes, runs }
             });
             Group {
-                label: here.first().map(|cell| label(cell, &across)).unwrap_or_default(),
+                label: here.first().map(|cell| label(cell, &panels)).unwrap_or_default(),
                 curves: curves.collect(),
             }
         })
@@ -149,7 +152,8 @@ fn at(track: &Track, x: f64) -> Option<f64> {
     Some(y0 + (y1 - y0) * (x - x0) / (x1 - x0))
 }
 
-/// Mean and interval over all tracks where every one of them is under way.
+/// `(epoch, mean, 95% interval)` at every epoch at which one of the tracks has a value and all of
+/// them run: the line ends with the shortest. Between evaluations a track is interpolated.
 pub fn average(tracks: &[Track]) -> Vec<(f64, f64, Option<[f64; 2]>)> {
     let mut places: Vec<f64> = tracks.iter().flatten().map(|p| p.0).collect();
     places.sort_by(f64::total_cmp);
@@ -162,7 +166,8 @@ pub fn average(tracks: &[Track]) -> Vec<(f64, f64, Option<[f64; 2]>)> {
     places.into_iter().filter_map(mean).collect()
 }
 
-/// The two time axes of a panel. Each side has its own scale where one is far longer.
+/// The time axis of a figure, the same in each panel: before 0 and after it. The scale is the same on
+/// both sides unless one would get too little room: less than 30% of the width before, or 40% after.
 pub struct Time {
     pub before: Option<Scale>,
     pub after: Scale,
