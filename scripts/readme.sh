@@ -50,8 +50,8 @@ headlines() {
                 END { print "| " runs " | `" profile "` | " n["C1"] " | " cell["C1"] " | " cell["C2"] " | " cell["C6"] " |" }'
     done <<'ROWS'
 quick|Fashion-MNIST, our engine
-fresh|the same, fresh seeds
-libtorch|the same as the first, by libtorch on an H200
+fresh|the first, on fresh seeds
+libtorch|the first, by libtorch on an H200
 cifar|CIFAR-10, our engine
 gpu|CIFAR-10 at the paper's width, libtorch on an H200
 ROWS
