@@ -1,7 +1,12 @@
 //! Invariants of Algorithm 1.
 
+mod common;
+
 use bad_global_minima::corrupt::{CorruptionSpec, ZeroOutUnit, corrupt, zeroed_units};
+use bad_global_minima::data::Catalog;
 use bad_global_minima::image_shape::ImageShape;
+use bad_global_minima::train::source::Source;
+use common::{repository, small_run};
 use proptest::prelude::*;
 
 fn shapes() -> impl Strategy<Value = ImageShape> {
@@ -125,4 +130,22 @@ fn copies_and_images_differ() {
     let at = |place| copy(&spec(0.3), 5, place, SMALL).0;
     assert_ne!(at((0, 0)), at((0, 1)));
     assert_ne!(at((0, 0)), at((1, 0)));
+}
+
+#[test]
+fn one_picture_with_two_labels_is_found() {
+    let contradiction = |replication, zero_out, random_labels| {
+        let mut spec = small_run();
+        let unit = ZeroOutUnit::Values;
+        let corruption = CorruptionSpec { replication, zero_out, unit, random_labels };
+        spec.train.corruption = Some(corruption);
+        let source = Source::open(&spec, &Catalog::new(repository().join("data"))).unwrap();
+        source.contradiction()
+    };
+    assert_eq!(contradiction(5, 0.1, 1.0), None);
+    // Copies that nothing tells apart: of one image, then of any two.
+    let [a, b] = contradiction(2, 0.0, 1.0).unwrap();
+    assert_eq!(a / 2, b / 2, "two copies of one image");
+    assert!(contradiction(1, 1.0, 1.0).is_some());
+    assert_eq!(contradiction(2, 0.0, 0.0), None, "their labels are the true one");
 }

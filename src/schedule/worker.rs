@@ -306,6 +306,9 @@ fn make(
         }
         outcome => outcome,
     }?;
+    if trained.metrics.status == Status::NotMemorized {
+        explain(spec, key, context)?;
+    }
     let environment = Environment {
         platform: context.device.platform(),
         commit: context.commit.to_owned(),
@@ -325,6 +328,24 @@ fn make(
         Err(_) if guard.is_lost_now() => Err(TrainError::TakenOver.into()),
         outcome => Ok(outcome.map(drop)?),
     }
+}
+
+/// Says so if no network could have fitted the labels of a run.
+fn explain(spec: &RunSpec, key: &Key, context: &Context<'_>) -> Result<(), RunError> {
+    let source = Source::open(spec, context.catalog).map_err(TrainError::from)?;
+    if let Some(examples) = source.contradiction() {
+        let [a, b] = examples.map(|example| {
+            let (image, copy) = (example / source.copies(), example % source.copies());
+            format!("copy {copy} of image {image}")
+        });
+        (context.notice)(&format!(
+            "run {}: its labels were not fitted, and no network can fit them: {a} and {b} are the \
+             same picture with different labels. Another seed, fewer copies or larger images \
+             avoid it",
+            key.short()
+        ));
+    }
+    Ok(())
 }
 
 /// Weights that a run kept up to its checkpoint: without them it cannot go on.

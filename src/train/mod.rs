@@ -1,6 +1,7 @@
 //! Training one run: what it needs, who watches it, and how it begins.
 
 pub mod checkpoint;
+mod contradiction;
 mod evaluate;
 pub mod feed;
 pub mod metrics;
