@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Images a second of each network on one device, ours and PyTorch's. Arguments go on to the
-# benchmark. Wants an idle device.
+# Images per second of each network on one device, ours beside PyTorch's (benches/throughput.rs).
+# Arguments are passed on to the benchmark (--help lists them). Run `make setup` first; the device must
+# be idle.
 #
-#   NETWORK=resnet18   only networks whose name holds this
-#   STEPS=50           steps that are timed together
-#   PYTORCH=no         without PyTorch's side, which needs an environment of 4.9 GB
+#   NETWORK=TEXT   only networks whose name contains TEXT (resnet18, say)
+#   STEPS=N        training steps per timing (default: 50)
+#   PYTORCH=no     leave out PyTorch, which is otherwise installed (4.9 GB), or taken from
+#                  CROSSCHECK_PYTHON=/path/to/python
 set -euo pipefail
 cd "$(dirname "$0")/.."
 options=("$@")

@@ -1,5 +1,6 @@
 //! Downloads against a server on this machine that breaks off, lies, redirects, changes its
 //! file and serves rubbish: fetching copes, or fails in words and keeps what it can.
+#![cfg(feature = "download")]
 
 use bad_global_minima::data::archive::{Archive, Digest};
 use bad_global_minima::data::fetch::{FetchOptions, Fetched, fetch};

@@ -20,12 +20,12 @@ pub struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// Numbers of the weights as they lie: `[output / 8][tap][input][8]`.
+    /// Length of the weights in `f32`s: `[output / 8][tap][input][8]`.
     fn weights(&self) -> usize {
         self.y.groups() * self.geometry.taps() * self.x.channels * GROUP
     }
 
-    /// Numbers of the weights with inputs and outputs exchanged.
+    /// Length of the weights with inputs and outputs exchanged: `[input / 8][tap][output][8]`.
     pub fn transposed(&self) -> usize {
         self.x.groups() * self.geometry.taps() * self.y.channels * GROUP
     }
@@ -40,14 +40,16 @@ impl Layer<'_> {
     }
 }
 
-/// Where a layer's weights and biases lie, in the arena of parameters or of their gradients.
+/// Index of a layer's first weight, `[output / 8][tap][input][8]`, and of its first bias,
+/// `[output / 8][8]`, in the arena of parameters or of their gradients.
 #[derive(Clone, Copy)]
 pub struct Weighted {
     pub weight: usize,
     pub bias: Option<usize>,
 }
 
-/// One way through the convolution: from `x` to `y`.
+/// The convolution forward, or the way back from the gradient of its output to that of its input.
+/// `channels` are those of `x`, which are summed over; `w` is `[y group][tap][x channel][8]`.
 struct Way<'a> {
     lists: &'a Lists,
     taps: usize,
@@ -62,7 +64,10 @@ struct Way<'a> {
 unsafe impl Sync for Way<'_> {}
 
 impl Machine<'_> {
-    /// `y` from `x`.
+    /// Forward: overwrites `y` with the convolution of `x`, bias included.
+    ///
+    /// # Panics
+    /// If places, sizes or weights do not fit: a mistake in a plan.
     pub fn convolve(
         self,
         layer: Layer<'_>,
@@ -82,7 +87,8 @@ impl Machine<'_> {
         let (lists, taps, channels) = (&geometry.forward, geometry.taps(), x.channels);
         self.rows(&Way { lists, taps, x: x_values, y: y_values, channels, w, start });
         if bias.is_some() {
-            // SAFETY: the kernels are done.
+            // The bias was also added to the image that an odd batch lacks, which must stay zero.
+            // SAFETY: the groups exist, and the kernels are done.
             (0..y.groups()).for_each(|group| unsafe { y_values.pad(group, &[0.0; GROUP]) });
         }
     }
@@ -106,6 +112,7 @@ impl Machine<'_> {
         let all = x.groups();
         let parts = if self.team.threads() > 1 { all } else { 1 };
         self.team.run(parts, &|part| {
+            // The braces copy each whole: a pointer captured by itself could not be shared.
             let (w, t) = ({ w }.0, { t }.0);
             let groups = part * all / parts..(part + 1) * all / parts;
             // SAFETY: both have their lengths; a part writes its own groups of inputs.
@@ -120,8 +127,9 @@ impl Machine<'_> {
         self.rows(&Way { lists, taps, x: from, y: to, channels: outputs, w: t, start });
     }
 
-    /// Cuts the work by blocks of images and, if there are threads, by groups of outputs and
-    /// pixels.
+    /// Cuts the work by blocks of images. With several threads also by columns (the groups of outputs
+    /// that one call of the kernel takes) and by ranges of pixels, until there are about four parts a
+    /// thread: enough that a late one leaves little for the others to wait for.
     fn rows(self, way: &Way<'_>) {
         let (blocks, targets) = (way.x.images.blocks(), way.lists.targets());
         let (columns, cuts) = match self.team.threads() {
@@ -211,7 +219,8 @@ impl Machine<'_> {
         }
     }
 
-    /// `tree(total(x))` of a group of channels.
+    /// Of each channel of a group, the sum over all pixels and images: `tree(total(x))` of
+    /// docs/numerics.md.
     ///
     /// # Safety
     /// The group exists, and nobody writes to it.

@@ -12,12 +12,15 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Plan {
     pub steps: Vec<Step>,
-    /// Of each value that training keeps.
+    /// By value, its first row in a training step, per pair of images (times `pairs * ROW`, it is the
+    /// index of the value's first number). `None`: it exists only inside a fused step.
     training: Vec<Option<usize>>,
-    /// Of their gradients.
+    /// The same of each value's gradient, in the same arena.
     gradients: Vec<Option<usize>>,
+    /// Rows of that arena, per pair of images.
     training_rows: usize,
-    /// Of each value of an evaluation: places are used again.
+    /// By value, its first row in an evaluation, where the rows of values that no later step reads are
+    /// used again.
     evaluation: Vec<Option<usize>>,
     evaluation_rows: usize,
     /// `(channels, pixels)` of each value.
@@ -49,8 +52,9 @@ pub struct ConvStep {
     pub geometry: Arc<Geometry>,
 }
 
-/// `y = left + right` with either of them normalized or not, and ReLU of it. Gradients are
-/// handed out from the last to the first.
+/// `y = terms[0] + terms[1]`, or one term alone, each normalized first if it has a norm; then ReLU if
+/// `relu`. On the way back the last term comes first, because the gradient of the first may lie where
+/// that of `y` does: [`layout::training`] orders the terms for that.
 #[derive(Clone, Debug)]
 pub struct BlendStep {
     pub terms: Vec<Term>,
@@ -108,10 +112,12 @@ impl Step {
     }
 }
 
-/// Where values lie: everything kept for the way back, or only what is still needed.
+/// Which of the two layouts a pass uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
+    /// Training: whatever the way back reads keeps its place.
     All,
+    /// Evaluation: a place is used again once no later step reads it.
     Needed,
 }
 
@@ -136,7 +142,7 @@ impl Plan {
         }
     }
 
-    /// Where a value of a batch with this many pairs of images lies.
+    /// The place of a value in a layout, for a batch of so many pairs of images.
     pub fn value(&self, keep: Keep, value: ValueId, pairs: usize) -> Place {
         let places = if keep == Keep::All { &self.training } else { &self.evaluation };
         self.place(places, value, pairs)
@@ -149,12 +155,13 @@ impl Plan {
 
     fn place(&self, places: &[Option<usize>], value: ValueId, pairs: usize) -> Place {
         let (channels, pixels) = self.sizes[value];
-        // Nobody asks for a value that is fused away; the bounds of the arena say so if one does.
+        // A value that exists only inside a fused step has no place. This one is impossible, so that
+        // any use of it panics in `Base::value`.
         let at = places[value].map_or(usize::MAX / 2, |row| row * pairs * ROW);
         Place { at, channels, pixels }
     }
 
-    /// Numbers that all values of a batch with this many pairs of images take.
+    /// Length of the arena, in `f32`s, that a batch of so many pairs of images needs.
     pub fn numbers(&self, keep: Keep, pairs: usize) -> usize {
         let rows = if keep == Keep::All { self.training_rows } else { self.evaluation_rows };
         rows * pairs * ROW
