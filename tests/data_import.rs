@@ -220,7 +220,7 @@ fn the_hash_is_that_of_pixels_labels_and_order_alone() {
     pixels[100] ^= 1;
     write(&source, "train/ant/1-1.png", &png(8, 8, ExtendedColorType::Rgb8, &pixels));
     assert_ne!(hash(root.path(), "pixel", &source, &DEFAULT), base);
-    write(&source, "train/ant/1-1.png", &again);
+    write(&source, "train/ant/1-1.png", &picture);
     let swap = |a: &str, b: &str| fs::rename(source.join(a), source.join(b)).unwrap();
     for split in ["train", "test"] {
         swap(&format!("{split}/ant"), &format!("{split}/x"));
