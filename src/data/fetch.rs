@@ -26,8 +26,9 @@ pub enum Fetched {
 /// interruption or a failure the next call goes on where this one stopped.
 ///
 /// # Errors
-/// If the data set has no archive to download; if it is not there and this program cannot download; if the server fails again and again, or serves
-/// something else; if the archive is unsafe to unpack; if the disk is full.
+/// If the data set has no archive to download; if the archive is not there and this program cannot
+/// download; if the server fails again and again, or serves something else; if the archive is unsafe
+/// to unpack; if the disk is full.
 pub fn fetch(
     info: &DatasetInfo,
     root: &Path,

@@ -307,7 +307,7 @@ fn make(
         outcome => outcome,
     }?;
     if trained.metrics.status == Status::NotMemorized {
-        explain(spec, key, context)?;
+        explain(spec, key, context);
     }
     let environment = Environment {
         platform: context.device.platform(),
@@ -330,9 +330,10 @@ fn make(
     }
 }
 
-/// Says so if no network could have fitted the labels of a run.
-fn explain(spec: &RunSpec, key: &Key, context: &Context<'_>) -> Result<(), RunError> {
-    let source = Source::open(spec, context.catalog).map_err(TrainError::from)?;
+/// Says so if no network could have fitted the labels of a run. That the data can no longer be read
+/// must not lose the run.
+fn explain(spec: &RunSpec, key: &Key, context: &Context<'_>) {
+    let Ok(source) = Source::open(spec, context.catalog) else { return };
     if let Some(examples) = source.contradiction() {
         let [a, b] = examples.map(|example| {
             let (image, copy) = (example / source.copies(), example % source.copies());
@@ -345,7 +346,6 @@ fn explain(spec: &RunSpec, key: &Key, context: &Context<'_>) -> Result<(), RunEr
             key.short()
         ));
     }
-    Ok(())
 }
 
 /// Weights that a run kept up to its checkpoint: without them it cannot go on.
