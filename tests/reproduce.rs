@@ -24,6 +24,13 @@ fn one_job_and_two_give_the_same_verification_and_a_second_call_trains_nothing()
     let (one, two) = (Workplace::new(), Workplace::new());
     let first = reproduce(&one, "1");
     assert!(matches!(first.status.code(), Some(0 | 1 | 3)), "{}", text(&first.stderr));
+    // The first claim is judged as soon as its runs are there, and those are made first.
+    let said = text(&first.stderr);
+    let early: Vec<&str> = said.lines().filter(|line| line.starts_with('C')).collect();
+    let of = |id: &str| early.iter().filter(|line| line.starts_with(id)).collect::<Vec<_>>();
+    let [c1] = of("C1 ")[..] else { panic!("C1 is judged once while runs are made: {said}") };
+    assert!(c1.contains("must be above 3, n = 5"), "{c1}");
+    assert_eq!((early[0], of("C2 ").len()), (*c1, 1), "{said}");
     reproduce(&two, "2");
     let (a, b) = (verification(&one), verification(&two));
     assert_eq!(a, b);

@@ -10,6 +10,7 @@ mod data_progress;
 mod device;
 mod diff;
 mod doctor;
+mod early;
 mod folders;
 mod merge;
 mod plan;

@@ -14,9 +14,13 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 /// Steps of the bar in one second of estimated work.
 const STEPS: f64 = 10.0;
 
-/// Shows how far a set of runs has come.
+/// What can be said once a run is there, line by line.
+type Verdicts<'a> = &'a (dyn Fn(&Key) -> Vec<String> + Sync);
+
+/// Shows how far a set of runs has come, and which verdicts can be given.
 pub struct Progress<'a> {
     plan: &'a Plan,
+    verdicts: Verdicts<'a>,
     bar: ProgressBar,
     quiet: bool,
     terminal: bool,
@@ -34,9 +38,9 @@ struct State {
 
 impl<'a> Progress<'a> {
     pub fn new(
-        plan: &'a Plan,
-        todo: &BTreeSet<Key>,
+        (plan, todo): (&'a Plan, &BTreeSet<Key>),
         cost: &dyn Fn(&PlannedRun) -> f64,
+        verdicts: Verdicts<'a>,
         quiet: bool,
     ) -> Self {
         let cost: BTreeMap<Key, f64> =
@@ -49,7 +53,7 @@ impl<'a> Progress<'a> {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_millis(200));
         let state = State { cost, done: BTreeMap::new(), finished: 0, last_line: Instant::now() };
-        Progress { plan, bar, quiet, terminal, state: Mutex::new(state) }
+        Progress { plan, verdicts, bar, quiet, terminal, state: Mutex::new(state) }
     }
 
     pub fn end(&self) {
@@ -108,6 +112,9 @@ impl Monitor for Progress<'_> {
             state.finished += 1;
             state.done.insert(key.clone(), 1.0);
         });
+        for verdict in (self.verdicts)(key) {
+            self.say(verdict);
+        }
     }
 
     fn retried(&self, key: &Key, why: &str) {

@@ -3,14 +3,16 @@
 use super::args::{EngineName, Global, Reproduce};
 use super::child::{ChildExecutor, Children};
 use super::device::{self, Place};
+use super::early::Early;
 use super::progress::Progress;
 use super::session::{self, Bar, Session};
 use super::{CliError, report, signals};
 use crate::cli::terminal::note;
-use crate::experiments::cost;
 use crate::experiments::memory::Memory;
 use crate::experiments::space::Space;
+use crate::experiments::{PlannedRun, cost};
 use crate::schedule::devices::Devices;
+use crate::schedule::order::Order;
 use crate::schedule::worker::unmeasured;
 use crate::schedule::{self, Outcome};
 use crate::spec::Key;
@@ -50,7 +52,8 @@ pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, CliError> {
     let mut environment = false;
     if !todo.is_empty() {
         session::check_writable(&paths::logs(session.store.root()))?;
-        let outcome = execute(global, options.jobs, &session, &todo, &places)?;
+        let early = Early::new(&session, bar.claims(), &todo);
+        let outcome = execute(global, options.jobs, &session, &todo, &places, Some(&early))?;
         if outcome.interrupted {
             note!("bgm: interrupted; nothing is lost, the same command goes on from here");
             return Ok(exit::INTERRUPTED);
@@ -110,13 +113,15 @@ fn jobs_that_fit(place: &Place, jobs: usize, session: &Session, todo: &BTreeSet<
     jobs.min(fit)
 }
 
-/// Makes the runs of `todo` in the session's store, which must be the one of `global`.
+/// Makes the runs of `todo` in the session's store, which must be the one of `global`, and gives
+/// the verdicts of `early` as soon as there are.
 pub fn execute(
     global: &Global,
     jobs: Option<usize>,
     session: &Session,
     todo: &BTreeSet<Key>,
     places: &[Place],
+    early: Option<&Early<'_>>,
 ) -> Result<Outcome, CliError> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let on_gpu = places.iter().any(Place::is_gpu);
@@ -152,10 +157,13 @@ pub fn execute(
     }
     let failed_on = Mutex::default();
     let executor = ChildExecutor { global, engine, devices, children: &CHILDREN, failed_on };
-    let progress =
-        Progress::new(&session.plan, todo, &|run| cost::seconds(&run.spec), global.quiet);
+    let seconds = |run: &PlannedRun| cost::seconds(&run.spec);
+    let place = |key: &Key| early.map_or(0, |early| early.place(key));
+    let plan = (&session.plan, &Order::new(&session.plan, todo, jobs, &seconds, &place));
+    let verdicts = |key: &Key| early.map_or_else(Vec::new, |early| early.after(key));
+    let progress = Progress::new((&session.plan, todo), &seconds, &verdicts, global.quiet);
     RUNNING.store(true, Ordering::SeqCst);
-    let outcome = schedule::execute(&session.plan, todo, jobs, &executor, &progress);
+    let outcome = schedule::execute(plan, todo, jobs, &executor, &progress);
     RUNNING.store(false, Ordering::SeqCst);
     progress.end();
     Ok(outcome)

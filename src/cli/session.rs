@@ -101,6 +101,11 @@ impl Session {
     pub fn results(&self) -> Vec<ExperimentResult> {
         aggregate(&self.plan, &StoredRuns(self.evidence()))
     }
+
+    /// Results of one experiment.
+    pub fn results_of(&self, experiment: &str) -> Vec<ExperimentResult> {
+        aggregate(&self.plan.part(experiment), &StoredRuns(self.evidence()))
+    }
 }
 
 /// Finished runs as a source of results.
@@ -169,6 +174,10 @@ impl Bar {
         let blessed = Reference::of_profile(&global.expected, &global.profile)?;
         let protocol = protocol::outcome(global, blessed.as_ref())?;
         Ok(Bar { claims, blessed, protocol })
+    }
+
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// The verdicts on `results`, which were made on `platform`.

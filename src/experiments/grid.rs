@@ -136,6 +136,18 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The part of the plan that is one experiment's.
+    pub fn part(&self, experiment: &str) -> Plan {
+        let is_needed = |run: &PlannedRun| run.needed_by.iter().any(|id| id == experiment);
+        let own = |(e, _): &&(Experiment, Vec<Cell>)| e.id == experiment;
+        let needed = self.runs.iter().filter(|(_, run)| is_needed(run));
+        let runs: BTreeMap<Key, PlannedRun> =
+            needed.map(|(key, run)| (key.clone(), run.clone())).collect();
+        let order = self.order.iter().filter(|key| runs.contains_key(*key)).cloned().collect();
+        let experiments = self.experiments.iter().filter(own).cloned().collect();
+        Plan { experiments, runs, order }
+    }
+
     /// Gives every cell all seeds that are planned of the very same runs, whichever experiment
     /// asks for them, as far as they are measured for what this one shows.
     fn share_seeds(&mut self, keys: &mut KeyMaker<'_>) -> Result<(), PlanError> {

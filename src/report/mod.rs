@@ -20,7 +20,7 @@ use writer::Writer;
 
 pub use beside::{both_verdicts_markdown, differences_markdown};
 pub use figures::FigureError;
-pub use summary::terminal_summary;
+pub use summary::{terminal_summary, verdict_line};
 pub use tables::verdicts_markdown;
 
 /// What a report is made from.

@@ -33,13 +33,7 @@ pub fn terminal_summary(
         if !standing.is_empty() {
             verdict += &format!("; {standing}");
         }
-        let effect = match claim.statistic {
-            Some(_) => {
-                let effect = words::effect(claim.statistic, claim.interval);
-                format!("{} {}", effect.value, effect.interval)
-            }
-            None => claim.reason.clone(),
-        };
+        let effect = effect(claim);
         table.add_row([
             Cell::new(&claim.id).add_attribute(Attribute::Bold),
             Cell::new(verdict).fg(colour),
@@ -66,6 +60,22 @@ pub fn terminal_summary(
     }
     let exit = verification.exit;
     text + &format!("Profile {profile}: {} (exit code {exit}).\n", words::exit(exit))
+}
+
+/// A claim's effect with its interval, or why there is none.
+fn effect(claim: &ClaimOutcome) -> String {
+    if claim.statistic.is_none() {
+        return claim.reason.clone();
+    }
+    let effect = words::effect(claim.statistic, claim.interval);
+    format!("{} {}", effect.value, effect.interval)
+}
+
+/// A verdict on one line: `C1 ✓ supported, for the paper: 5.40 [4.29, 6.51], must be above 3, n = 10`.
+pub fn verdict_line(claim: &ClaimOutcome) -> String {
+    let (icon, verdict) = (words::icon(claim.verdict), words::verdict_and_bearing(claim));
+    let (effect, must_be, n) = (effect(claim), &claim.must_be, claim.n);
+    format!("{} {icon} {verdict}: {effect}, must be {must_be}, n = {n}", claim.id)
 }
 
 fn table(color: bool) -> Table {

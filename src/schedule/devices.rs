@@ -70,6 +70,7 @@ impl Drop for Place<'_> {
 mod tests {
     use super::*;
     use crate::experiments::{Plan, PlannedRun};
+    use crate::schedule::order::Order;
     use crate::schedule::{Executor, Monitor, Outcome, RunFailure, execute};
     use crate::spec::{Key, example};
     use std::collections::{BTreeMap, BTreeSet};
@@ -198,7 +199,8 @@ mod tests {
             failed_on: Mutex::default(),
         };
         let jobs = executor.devices.capacity();
-        (execute(&plan, &todo, jobs, &executor, &Silent), executor)
+        let order = Order::new(&plan, &todo, jobs, &|_| 1.0, &|_| 0);
+        (execute((&plan, &order), &todo, jobs, &executor, &Silent), executor)
     }
 
     #[test]

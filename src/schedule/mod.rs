@@ -4,12 +4,12 @@
 
 pub mod context;
 pub mod devices;
-mod order;
+pub mod order;
 pub mod simulate;
 mod watch;
 pub mod worker;
 
-use crate::experiments::{Plan, PlannedRun, cost};
+use crate::experiments::{Plan, PlannedRun};
 use crate::spec::Key;
 use order::Order;
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,9 +100,9 @@ impl State<'_> {
 }
 
 /// Makes every run of `todo` (keys of the plan that are not in the store), at most `jobs` at
-/// a time, in the order that [`order`] says. Runs of `plan` outside `todo` count as there.
+/// a time, in `order`. Runs of `plan` outside `todo` count as there.
 pub fn execute(
-    plan: &Plan,
+    (plan, order): (&Plan, &Order<'_>),
     todo: &BTreeSet<Key>,
     jobs: usize,
     executor: &dyn Executor,
@@ -112,11 +112,10 @@ pub fn execute(
     let state =
         Mutex::new(State { waiting, running: BTreeSet::new(), outcome: Outcome::default(), jobs });
     let changed = Condvar::new();
-    let order = Order::new(plan, todo, jobs, &|run| cost::seconds(&run.spec));
     std::thread::scope(|scope| {
         // A worker without a run would only wait.
         for _ in 0..jobs.clamp(1, todo.len().max(1)) {
-            scope.spawn(|| work((plan, &order), &state, &changed, executor, monitor));
+            scope.spawn(|| work((plan, order), &state, &changed, executor, monitor));
         }
     });
     state.into_inner().unwrap_or_else(PoisonError::into_inner).outcome
@@ -127,7 +126,7 @@ fn locked<'a, 'b>(state: &'a Mutex<State<'b>>) -> MutexGuard<'a, State<'b>> {
 }
 
 fn work<'a>(
-    (plan, order): (&'a Plan, &Order<'a>),
+    (plan, order): (&'a Plan, &Order<'_>),
     state: &Mutex<State<'a>>,
     changed: &Condvar,
     executor: &dyn Executor,
@@ -172,7 +171,7 @@ fn work<'a>(
 
 /// Takes the waiting run that is to begin, of those whose parents are there; drops those
 /// whose parent failed.
-fn next<'a>(plan: &'a Plan, order: &Order<'a>, now: &mut State<'a>) -> Option<&'a Key> {
+fn next<'a>(plan: &'a Plan, order: &Order<'_>, now: &mut State<'a>) -> Option<&'a Key> {
     let State { waiting, running, outcome, .. } = now;
     let parent = |key: &Key| plan.runs[key].parent.as_ref();
     // Parents come before children in the order, so one pass sees whole chains.

@@ -1,8 +1,8 @@
 //! Which run is begun next: a pure function of the plan, the estimated costs and what is done.
 //!
 //! Results are wanted in the order of the experiments, and a core that idles at the end is
-//! lost. So the runs of earlier experiments go first, and among those of one experiment the
-//! one with the longest chain of runs still ahead of it (list scheduling by critical path,
+//! lost. So the runs of earlier experiments go first, among those of one experiment the ones that
+//! decide its first claim, and among these the one with the longest chain of runs still ahead of it (list scheduling by critical path,
 //! Graham 1969). One exception: a chain that would outlast an even share of all that waits is
 //! begun at once, whichever experiment wants it, since every minute that it waits would be
 //! added to the end.
@@ -14,13 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is known of a run before it is begun.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Rank {
-    /// Place of the first experiment that needs the run.
-    experiment: usize,
+    /// Places of the first experiment that needs the run, and of what it is wanted for there.
+    wanted: (usize, usize),
     /// Estimated seconds of the run itself.
     own: f64,
     /// Those of the run and the longest chain of runs that start from it.
     ahead: f64,
 }
+
+/// Wanted by nobody.
+const LAST: (usize, usize) = (usize::MAX, usize::MAX);
 
 /// The ranks of all runs that are to be made.
 pub struct Order<'a> {
@@ -29,29 +32,34 @@ pub struct Order<'a> {
 }
 
 impl<'a> Order<'a> {
-    /// Ranks the runs of `todo`, of which at most `jobs` are made at a time; `cost` estimates
-    /// the seconds of one.
+    /// Ranks the runs of `todo`, of which at most `jobs` are made at a time. `cost` estimates the
+    /// seconds of one; of an experiment's runs those whose `place` is lower are wanted sooner.
     pub fn new(
         plan: &'a Plan,
         todo: &BTreeSet<Key>,
         jobs: usize,
         cost: &dyn Fn(&PlannedRun) -> f64,
+        place: &dyn Fn(&Key) -> usize,
     ) -> Order<'a> {
-        let place: BTreeMap<&str, usize> =
+        let experiments: BTreeMap<&str, usize> =
             plan.experiments.iter().enumerate().map(|(i, (e, _))| (e.id.as_str(), i)).collect();
         let mut ranks: BTreeMap<&Key, Rank> = BTreeMap::new();
-        let mut behind: BTreeMap<&Key, f64> = BTreeMap::new();
+        // Of the runs that start from one: the longest chain, and how soon one of them is wanted.
+        let mut behind: BTreeMap<&Key, (f64, (usize, usize))> = BTreeMap::new();
         // From the end: children stand behind their parents in the plan.
         for key in plan.order.iter().rev().filter(|key| todo.contains(key)) {
             let run = &plan.runs[key];
-            let needed = run.needed_by.iter().filter_map(|id| place.get(id.as_str()));
+            let needed = run.needed_by.iter().filter_map(|id| experiments.get(id.as_str()));
             let experiment = needed.min().copied().unwrap_or(plan.experiments.len());
             let own = cost(run);
-            let ahead = own + behind.get(key).copied().unwrap_or(0.0);
-            ranks.insert(key, Rank { experiment, own, ahead });
+            let (chain, soonest) = behind.get(key).copied().unwrap_or((0.0, LAST));
+            let ahead = own + chain;
+            let wanted = soonest.min((experiment, place(key)));
+            ranks.insert(key, Rank { wanted, own, ahead });
             if let Some(parent) = &run.parent {
-                let longest = behind.entry(parent).or_insert(0.0);
+                let (longest, soonest) = behind.entry(parent).or_insert((0.0, LAST));
                 *longest = longest.max(ahead);
+                *soonest = wanted.min(*soonest);
             }
         }
         Order { ranks, jobs: jobs.max(1) as f64 }
@@ -77,9 +85,8 @@ impl<'a> Order<'a> {
         if rank.ahead >= share {
             return Some(place);
         }
-        let first = ready.iter().map(|(_, rank)| rank.experiment).min()?;
-        longest(&mut ready.iter().filter(|(_, rank)| rank.experiment == first))
-            .map(|(place, _)| place)
+        let first = ready.iter().map(|(_, rank)| rank.wanted).min()?;
+        longest(&mut ready.iter().filter(|(_, rank)| rank.wanted == first)).map(|(place, _)| place)
     }
 }
 
@@ -150,10 +157,15 @@ mod tests {
         cost::seconds(&run.spec)
     }
 
+    /// Of an experiment's runs none is wanted sooner.
+    fn anywhere(_: &Key) -> usize {
+        0
+    }
+
     /// Both ways through a profile: the plan's order and ours.
     fn both(plan: &Plan, jobs: usize) -> [Times<'_>; 2] {
         let todo: BTreeSet<Key> = plan.order.iter().cloned().collect();
-        let order = Order::new(plan, &todo, jobs, &seconds);
+        let order = Order::new(plan, &todo, jobs, &seconds, &anywhere);
         let ours = simulate(plan, jobs, &seconds, &|w, ready| order.choose(w, ready));
         [simulate(plan, jobs, &seconds, &first), ours]
     }
@@ -213,7 +225,7 @@ mod tests {
         let todo: BTreeSet<Key> = plan.order.iter().cloned().collect();
         let is_toy = |run: &PlannedRun| run.needed_by[0] == "fig1_toy";
         let cost = |run: &PlannedRun| if is_toy(run) { 5.0 } else { 1.0 };
-        let order = Order::new(&plan, &todo, 2, &cost);
+        let order = Order::new(&plan, &todo, 2, &cost, &anywhere);
         let waiting: Vec<&Key> = plan.order.iter().collect();
         let has_no_parent = |key: &Key| plan.runs[key].parent.is_none();
         let chosen = waiting[order.choose(&waiting, has_no_parent).expect("one is ready")];
@@ -224,9 +236,30 @@ mod tests {
         );
         // A chain of the toy that outlasts an even share of everything cannot wait.
         let cost = |run: &PlannedRun| if is_toy(run) { 500.0 } else { 1.0 };
-        let order = Order::new(&plan, &todo, 8, &cost);
+        let order = Order::new(&plan, &todo, 8, &cost, &anywhere);
         let chosen = waiting[order.choose(&waiting, has_no_parent).expect("one is ready")];
         assert!(is_toy(&plan.runs[chosen]));
         assert_eq!(order.choose(&waiting, |_| false), None);
+    }
+
+    #[test]
+    fn of_an_experiment_what_is_wanted_sooner_goes_first_with_what_it_starts_from() {
+        let plan = made_up();
+        let todo: BTreeSet<Key> = plan.order.iter().cloned().collect();
+        let waiting: Vec<&Key> = plan.order.iter().collect();
+        let is_toy = |key: &Key| plan.runs[key].needed_by[0] == "fig1_toy";
+        let first = |wanted: &Key| {
+            let place = |key: &Key| usize::from(key != wanted);
+            let order = Order::new(&plan, &todo, 2, &|_| 1.0, &place);
+            let ready = |key: &Key| plan.runs[key].parent.is_none();
+            waiting[order.choose(&waiting, ready).expect("one is ready")]
+        };
+        for wanted in plan.order.iter().filter(|key| !is_toy(key)) {
+            let before = plan.runs[wanted].parent.as_ref().unwrap_or(wanted);
+            assert_eq!(first(wanted), before);
+        }
+        // An earlier experiment goes before whatever is wanted of a later one.
+        let toy = plan.order.iter().find(|key| is_toy(key)).expect("the toy is planned");
+        assert!(!is_toy(first(toy)));
     }
 }

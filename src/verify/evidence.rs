@@ -6,7 +6,8 @@ use super::estimate::{Estimate, PooledSpread, Term, Variance};
 use super::outcome::Verdict;
 use super::predicate::{Levels, Test};
 use crate::experiments::results::{CellResult, ExperimentResult};
-use std::collections::BTreeMap;
+use crate::spec::Key;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which bounds a margin gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +121,28 @@ impl Evidence {
     pub fn n(&self) -> usize {
         let terms = self.terms.as_deref().unwrap_or_default();
         terms.iter().map(|term| term.samples.len()).min().unwrap_or(0)
+    }
+}
+
+impl Claim {
+    /// The runs of the cells that the verdict rests on, of whatever `results` say of them; the
+    /// runs that those start from are not among them. Empty without the claim's experiment.
+    pub fn runs(&self, results: &[ExperimentResult]) -> BTreeSet<Key> {
+        let Some(result) = results.iter().find(|r| r.experiment.id == self.experiment) else {
+            return BTreeSet::new();
+        };
+        let parts: Vec<Part> = self.part.iter().flat_map(|part| part.expanded(result)).collect();
+        let metrics = parts.iter().filter_map(|part| part.metric.as_ref());
+        // A gap is one of two cells, and a pooled spread one of all.
+        let all = self.variance == Variance::Pooled
+            || metrics.chain([&self.metric]).any(|metric| metric.starts_with("gap."));
+        let named = parts.iter().flat_map(|part| part.test.cells(&result.experiment));
+        let named = named.flatten().map(|(_, cell)| cell);
+        let required = self.require.iter().filter_map(|requirement| requirement.cell.clone());
+        let named: Vec<&CellResult> =
+            named.chain(required).filter_map(|cell| result.cell(&cell)).collect();
+        let cells = if all { result.cells.iter().collect() } else { named };
+        cells.iter().flat_map(|cell| cell.seeds.iter().map(|seed| seed.key.clone())).collect()
     }
 }
 

@@ -160,7 +160,7 @@ fn train(
     if todo.is_empty() {
         return Ok(true);
     }
-    let outcome = execute(&global, options.jobs, again, &todo, &device::places(&global)?)?;
+    let outcome = execute(&global, options.jobs, again, &todo, &device::places(&global)?, None)?;
     if outcome.interrupted {
         note!("bgm: interrupted; {}", scratch.after_interruption());
         return Ok(false);
