@@ -7,9 +7,13 @@
 //! BGM_COMMIT, BGM_COMMIT_DATE and BGM_PROTOCOL_COMMIT give them where there is no git: in an
 //! archive of the sources, say.
 
+/// What the program is made of. Whether it differs from the commit is embedded too. Declarations,
+/// references and images are not in this list, although the program has a copy of them: what they
+/// are is in the keys and hashes of runs.
+const SOURCES: [&str; 6] = ["src", "Cargo.toml", "Cargo.lock", "build.rs", "templates", "assets"];
+
 fn main() {
-    // The sources too: whether they differ from the commit is part of what is embedded.
-    for path in ["src", "Cargo.toml", "Cargo.lock"] {
+    for path in SOURCES {
         println!("cargo:rerun-if-changed={path}");
     }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
@@ -53,9 +57,8 @@ mod commit {
             return None;
         }
         let head = git(&["rev-parse", "HEAD"])?;
-        let sources = ["src", "Cargo.toml", "Cargo.lock", "build.rs", "templates", "assets"];
         let status = ["status", "--porcelain", "--untracked-files=no", "--"];
-        let changes = git(&[&status[..], &sources[..]].concat())?;
+        let changes = git(&[&status[..], &super::SOURCES[..]].concat())?;
         Some(if changes.is_empty() { head } else { format!("{head}+") })
     }
 

@@ -78,5 +78,5 @@ figure() { # profile, experiments, figure, page's picture
     cp "$folder/$1/figures/$3.svg" "docs/$4.svg"
 }
 figure quick table1_accuracy table1_accuracy headline
-figure desk r1_zero_out,r2_constant_rate,r3_initial_scale,r4_label_fraction,r5_large_rate,r6_plateau_length,r7_grid_vanilla,r7_grid_sota,r9_adam,r10_coherence,r11_toy_regularizers,x4_treatment,x5_training_size claims controls
+figure desk r1_zero_out,r2_constant_rate,r3_initial_scale,r4_label_fraction,r5_large_rate,r6_plateau_length,r7_grid_vanilla,r7_grid_sota,r8_selection,r9_adam,r10_coherence,r11_toy_regularizers,x4_treatment,x5_training_size claims controls
 figure gpu fig2_curves fig2_curves headline-gpu

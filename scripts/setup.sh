@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Brings libtorch into the repository's folder and nothing anywhere else. Called by `make`;
-# a second call finds the stamp and ends at once.
+# Brings libtorch into the repository's folder (pip keeps its downloads in its own cache too).
+# Called by `make`; a second call finds the stamp and ends at once.
 #
 #   TORCH_PYTHON=/path/to/python   use the PyTorch 2.11.0 of that interpreter instead
-#   BGM_TORCH=small|full           choose the set by hand (default: full if there is an
-#                                  NVIDIA GPU, small otherwise)
+#   BGM_TORCH=small|full           small: the wheel's libraries and the two of CUDA's that they are
+#                                  linked with even on a CPU; full: all of NVIDIA's packages too
+#                                  (default: the interpreter or the full set of an earlier call;
+#                                  else full if there is an NVIDIA GPU, small otherwise)
 #
 # With the argument `rust` it only looks whether the Rust toolchain is there: without libtorch
 # nothing else is needed.
@@ -42,53 +44,68 @@ if [ ${#missing[@]} -gt 0 ]; then
     printf '%s\n' "${missing[@]}" >&2
     exit 4
 fi
-rust=$(cargo --version | cut -d' ' -f2)
+rust=$(cargo --version 2>/dev/null | cut -d' ' -f2) || {
+    echo "setup: cargo does not run: rustup default stable" >&2
+    exit 4
+}
 if [ "$(printf '%s\n' 1.89.0 "$rust" | sort -V | head -n1)" != 1.89.0 ]; then
     echo "setup: Rust $rust is too old, 1.89 or newer is needed: rustup update" >&2
     exit 4
 fi
 [ "${1:-}" != rust ] || exit 0
 
+was=$(cat .setup-stamp 2>/dev/null || true)
+case "${BGM_TORCH:-}" in
+    "" | small | full) ;;
+    *) echo "setup: BGM_TORCH=$BGM_TORCH: choose small or full" >&2; exit 2 ;;
+esac
 if [ -n "${TORCH_PYTHON:-}" ]; then
     choice="python $TORCH_PYTHON"
 elif [ -n "${BGM_TORCH:-}" ]; then
     choice="$BGM_TORCH"
-elif [ -e /dev/nvidiactl ] || [ -e /dev/nvidia0 ]; then
+elif [ "${was#"torch $TORCH, python "}" != "$was" ]; then
+    choice="${was#"torch $TORCH, "}"
+elif [ -e /dev/nvidiactl ] || [ -e /dev/nvidia0 ] || [ "$was" = "torch $TORCH, full" ]; then
     choice=full
 else
     choice=small
 fi
 stamp="torch $TORCH, $choice"
-if [ -e .libtorch/lib/libtorch.so ] && [ "$(cat .setup-stamp 2>/dev/null)" = "$stamp" ]; then
+version_of() { sed -n "s/^__version__ = '\([0-9.]*\).*/\1/p" "$1/version.py" 2>/dev/null; }
+
+# An interpreter's PyTorch may have been upgraded in place.
+if [ -e .libtorch/lib/libtorch.so ] && [ "$was" = "$stamp" ] && [ "$(version_of .libtorch)" = "$TORCH" ]; then
     exit 0
 fi
 
-version_of() { sed -n "s/^__version__ = '\([0-9.]*\).*/\1/p" "$1/version.py"; }
-
-if [ -n "${TORCH_PYTHON:-}" ]; then
-    folder=$("$TORCH_PYTHON" - <<'PY'
+if [ "${choice#python }" != "$choice" ]; then
+    python=${choice#python }
+    folder=$("$python" - <<'PY'
 import importlib.util
 spec = importlib.util.find_spec("torch")
 print(spec.submodule_search_locations[0] if spec else "")
 PY
     )
-    if [ -z "$folder" ] || [ "$(version_of "$folder")" != "$TORCH" ]; then
-        echo "setup: TORCH_PYTHON=$TORCH_PYTHON has no PyTorch $TORCH (found: ${folder:-none})" >&2
+    found=$([ -z "$folder" ] || version_of "$folder" || true)
+    if [ "$found" != "$TORCH" ]; then
+        echo "setup: TORCH_PYTHON=$python has no PyTorch $TORCH (found: ${found:-none})" >&2
         exit 4
     fi
     ln -sfn "$folder" .libtorch
 else
     echo "setup: libtorch $TORCH ($choice set) into .torch/ ..." >&2
-    [ -x .venv/bin/pip ] || python3 -m venv .venv
+    # Its scripts name the folder where it was made; the repository may have been moved.
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
+    pip=(.venv/bin/python -m pip install -q)
     machine=$(uname -m)
     target=(--target .torch.partial --only-binary=:all: --python-version "$WHEEL_PYTHON" --implementation cp)
+    # With --python-version pip no longer knows which platforms fit this one.
     for glibc in $(seq 17 39); do target+=(--platform "manylinux_2_${glibc}_$machine"); done
     target+=(--platform "manylinux2014_$machine" --platform "linux_$machine")
     rm -rf .torch.partial
     case "$choice" in
-        small) .venv/bin/pip install -q "${target[@]}" --no-deps "torch==$TORCH" "${SMALL_EXTRAS[@]}" ;;
-        full) .venv/bin/pip install -q "${target[@]}" "torch==$TORCH" ;;
-        *) echo "setup: BGM_TORCH=$choice: choose small or full" >&2; exit 2 ;;
+        small) "${pip[@]}" "${target[@]}" --no-deps "torch==$TORCH" "${SMALL_EXTRAS[@]}" ;;
+        full) "${pip[@]}" "${target[@]}" "torch==$TORCH" ;;
     esac
     rm -rf .torch
     mv .torch.partial .torch

@@ -20,6 +20,32 @@ fn write(place: &Workplace, options: &[&str]) -> Value {
     serde_json::from_slice(&std::fs::read(out.join("jobs.json")).unwrap()).unwrap()
 }
 
+/// The command that docs/clusters.md begins with, for a GPU that is elsewhere.
+#[test]
+fn the_documented_command_plans_for_a_gpu() {
+    let page = std::fs::read_to_string(repository().join("docs/clusters.md")).unwrap();
+    let command = page.lines().find_map(|line| line.strip_prefix("target/release/bgm ")).unwrap();
+    let options = command.split_once(" plan --format snakemake").unwrap().0;
+    // What stands between quotation marks is one argument.
+    let options: Vec<&str> = options
+        .split('"')
+        .enumerate()
+        .flat_map(|(place, part)| match place % 2 {
+            0 => part.split_whitespace().collect(),
+            _ => vec![part],
+        })
+        .collect();
+    let plan = write(&Workplace::new(), &options);
+    assert!(!jobs(&plan).is_empty());
+    let without = ["--profile", "paper", "--device", "cuda", "plan"];
+    let refused = Workplace::new().bgm(&without);
+    // A machine that has a GPU needs no name for its numerics.
+    if !refused.status.success() {
+        assert_eq!(refused.status.code(), Some(4));
+        assert!(text(&refused.stderr).contains("--numerics"), "{}", text(&refused.stderr));
+    }
+}
+
 fn jobs(plan: &Value) -> BTreeMap<&str, &Value> {
     let jobs = plan["jobs"].as_object().unwrap();
     jobs.iter().map(|(name, job)| (name.as_str(), job)).collect()

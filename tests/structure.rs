@@ -274,6 +274,21 @@ fn no_file_is_too_long() {
 }
 
 #[test]
+fn unsafe_code_is_in_three_places_only() {
+    let cargo = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let cargo: toml::Table = cargo.parse().expect("Cargo.toml is TOML");
+    assert_eq!(cargo["lints"]["rust"]["unsafe_code"].as_str(), Some("deny"));
+    let sources = read_all(&root().join("src"));
+    let is_excepted = |source: &&Source| {
+        let text = std::fs::read_to_string(root().join("src").join(&source.name));
+        text.expect("a source file").contains("(unsafe_code)")
+    };
+    let excepted: Vec<&str> = sources.iter().filter(is_excepted).map(|s| &*s.name).collect();
+    // The processor's vectors, mapped files, and calls of libtorch.
+    assert_eq!(excepted, ["data/map.rs", "engine/kernels/mod.rs", "torch/ffi.rs"]);
+}
+
+#[test]
 fn a_circle_is_found_and_nothing_else() {
     let folder = std::env::temp_dir().join(format!("bgm-structure-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("b")).expect("a temporary folder");

@@ -5,8 +5,8 @@
 //
 // FOLDER holds report.html and what lies beside it, VERIFICATION is what
 // `bgm verify --format json` prints for the same store, OUT gets screenshots and the PDF.
-// With --plant the page is broken in every way that is looked for, one at a time, and each
-// must be found: a check that cannot fail proves nothing. Exit code 1 if anything is wrong.
+// With --plant the page is broken in each way of plants.mjs, one at a time, and each must be
+// found: a check that cannot fail proves nothing. Exit code 1 if anything is wrong.
 
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -44,7 +44,7 @@ export const plants = [
     change: (html) => html.replace("<header>", '<header><img alt="a" src="http://127.0.0.1:9/a.png">'),
   },
   {
-    name: "an error in the console",
+    name: "an exception that nobody catches",
     finds: "script error:",
     change: (html) => html.replace("<script>", "<script>setTimeout(() => { throw new Error('planted'); });"),
   },

@@ -35,10 +35,10 @@ pub struct PixelSet<'a> {
     pub crop: Shape,
     /// Rows and columns of zeros that are added on each side.
     pub padding: usize,
-    /// What each 8-bit value becomes: `[channels, 256]`.
+    /// The normalized value of each 8-bit value, row-major `[channels, 256]`.
     pub table: Vec<f32>,
-    /// Writes an example, 8-bit and channels-last, `[height + 2 padding, width + 2 padding,
-    /// channels]`, into zeros, and gives its label.
+    /// Writes example `index` into a zeroed buffer of 8-bit values, `[height + 2 padding, width + 2
+    /// padding, channels]`, and returns its label.
     pub read: &'a dyn Fn(usize, &mut [u8]) -> i64,
 }
 
@@ -68,7 +68,7 @@ pub enum Side {
     Test,
 }
 
-/// Sums over the batches since they were last set.
+/// Sums over all batches since [`Backend::set_totals`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Totals {
     /// Sum of the examples' losses.
@@ -77,8 +77,8 @@ pub struct Totals {
     pub correct: i64,
 }
 
-/// Running state of the update rule, one list a parameter where there is any; in the order and
-/// memory layout of PyTorch.
+/// State of the update rule: one vector per parameter, or none if the rule keeps none; in the order
+/// and memory layout of PyTorch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OptimizerState {
     /// Momentum buffers, or Adam's first moments.
@@ -89,23 +89,23 @@ pub struct OptimizerState {
     pub steps: i64,
 }
 
-/// Which gradient is wanted.
+/// Which statistics BatchNorm uses while a gradient is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum With {
-    /// Running statistics in BatchNorm: evaluation mode.
+    /// The running ones: evaluation mode.
     Evaluation,
-    /// Statistics of the batch in BatchNorm, which leave the running ones alone.
+    /// Those of the batch, which leave the running ones alone.
     Batch,
 }
 
-/// What a device refused.
+/// Why a device cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BackendError(pub String);
 
 /// Where networks are trained and measured: a CPU with the engine, or a device of libtorch.
 pub trait Device {
-    /// Which bits it gives.
+    /// The numerics and the hardware that determine its bits.
     fn platform(&self) -> Platform;
 
     /// Brings a network to the device.
@@ -121,6 +121,10 @@ pub trait Device {
 }
 
 /// A network on a device, with its update rule.
+///
+/// # Panics
+/// Libtorch's own failures (out of memory, a lost GPU) may panic in any call; the program then ends
+/// with exit code 70.
 pub trait Backend {
     /// The network's description.
     fn graph(&self) -> &Graph;
@@ -141,10 +145,10 @@ pub trait Backend {
     fn set_optimizer_state(&mut self, state: &OptimizerState);
 
     /// Keeps the images of one side in the device's memory. `false` if this device wants its
-    /// batches from the host.
+    /// batches from the host, or if the set is too large to keep.
     ///
     /// # Errors
-    /// If the device has not the memory.
+    /// If the device fails.
     fn keep(&mut self, _side: Side, _images: &PixelSet<'_>) -> Result<bool, BackendError> {
         Ok(false)
     }
@@ -207,11 +211,15 @@ pub trait Backend {
     ) -> Result<Vec<Vec<f32>>, BackendError>;
 
     /// Product of the Hessian of the loss of [`Backend::train`], in evaluation mode, with a
-    /// direction, all parameters in a row in PyTorch's order and memory layout. The loss is a sum
-    /// over the examples for networks with a single logit, otherwise a mean.
+    /// direction: one number per parameter, all in a row in PyTorch's order and memory layout, which
+    /// libtorch takes in single precision. The loss is a sum over the examples for networks with a
+    /// single logit, otherwise a mean.
     ///
     /// # Errors
     /// If the device fails.
+    ///
+    /// # Panics
+    /// If the direction has too few numbers.
     fn hessian_times(
         &mut self,
         examples: Examples<'_>,

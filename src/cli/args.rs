@@ -17,9 +17,11 @@ use std::sync::OnceLock;
 /// Reproduces and verifies "Bad Global Minima Exist and SGD Can Reach Them" (NeurIPS 2020).
 ///
 /// Exit codes: 0 all as blessed; 1 a number outside tolerance, a verdict other than the
-/// blessed one, or two results for one run; 2 usage or an invalid spec; 3 incomplete (runs
-/// missing, not memorized, too few seeds); 4 environment or data (missing libtorch, damaged
-/// files); 70 an internal error, worth retrying; 75 interrupted: run the same command again to resume.
+/// blessed one, two results for one run, or with --strict a refuted claim; 2 usage or an invalid
+/// spec; 3 incomplete (runs missing or not memorized, too few seeds, nothing to compare with, or
+/// with --strict an inconclusive claim); 4 environment or data (an absent device, missing libtorch,
+/// damaged files, a full disk); 70 an internal error, worth retrying; 75 interrupted: run the same
+/// command again to resume.
 #[derive(Debug, Parser)]
 #[command(name = "bgm", version)]
 pub struct Arguments {
@@ -60,16 +62,18 @@ pub struct Global {
     /// B-1 instead.
     #[arg(long, global = true, value_name = "N|A..B")]
     pub seeds: Option<Seeds>,
-    /// auto (a GPU only for profiles made for one), cpu, cuda:0, ...; cuda:all for `reproduce`: every
-    /// GPU of the machine; cuda for `plan`.
+    /// auto (a GPU only for profiles made for one), cpu, cuda:0, ... (cuda is cuda:0); cuda:all for
+    /// `reproduce`: every GPU of the machine. `plan --device cuda` plans for a GPU elsewhere, with
+    /// --numerics.
     #[arg(long, global = true, default_value = "auto")]
     pub device: String,
-    /// Whose arithmetic: 'portable' is the CPU engine, whose bits are the same on every
+    /// Which implementation computes: 'portable' is the CPU engine, whose bits are the same on every
     /// processor; 'libtorch' computes on GPUs, and on a CPU as a second opinion. Default:
     /// libtorch for a GPU, the engine for a CPU.
     #[arg(long, global = true, value_enum)]
     pub engine: Option<EngineName>,
-    /// Threads of a run on a CPU; they change no bit. Default: 1, or what cores are left over.
+    /// Threads of the CPU engine for one run; they change no bit [default: 1; in `reproduce` a
+    /// share of the idle cores].
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
     /// Plan for runs of these numerics (a run's spec names them), whatever is computed with
@@ -83,15 +87,15 @@ pub struct Global {
     /// Say nothing but results and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// What stands in for folders that are not there.
+    /// Files compiled into the program, which stand in for default folders that do not exist.
     #[arg(skip)]
     pub embedded: Embedded,
-    /// Where that was written, once it was.
+    /// The folder that they were unpacked to, once they were.
     #[arg(skip)]
     pub unpacked: OnceLock<PathBuf>,
 }
 
-/// Who computes a run.
+/// The implementation that trains a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineName {
     Portable,
@@ -149,8 +153,8 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Reproduce {
-    /// Runs side by side, one thread each; default: one per core. On a GPU: runs side by side on
-    /// each; default: one, and never more than its memory holds.
+    /// Runs side by side, at most one per core [default: one per core]. On GPUs: per GPU, and at
+    /// most what its memory holds [default: 1].
     #[arg(long)]
     pub jobs: Option<usize>,
     /// Where tables, figures and the report go.
@@ -177,9 +181,10 @@ pub enum PlanFormat {
 
 #[derive(Debug, Args)]
 pub struct Plan {
+    /// For people, for programs, or for Snakemake.
     #[arg(long, value_enum, default_value = "text")]
     pub format: PlanFormat,
-    /// Where the Snakefile goes, or the figure of --simulate.
+    /// Folder for the Snakefile (--format snakemake needs it) or the figure of --simulate.
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// Also simulate clusters of 1 to 512 workers: how long, how idle.
@@ -204,7 +209,8 @@ pub struct Plan {
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// A run key (or its first digits) of any profile or of the store, or a spec file.
+    /// A run key (or its first digits) of the store or of any profile (with the numerics of this
+    /// device), a spec file, or -: a job as JSON on standard input, as `bgm plan` writes them.
     pub target: String,
     /// Save a checkpoint once this many seconds of work are unsaved, but never for more than
     /// a hundredth of the time; 0: at every step.
@@ -235,8 +241,7 @@ pub struct Check {
     #[arg(long, value_name = "SEED", requires = "sample", conflicts_with = "targets")]
     pub draw: Option<u64>,
     /// Records to compare with where the store lacks a run: a file, or a folder of such files
-    /// [default: EXPECTED/records/PROFILE.tar.gz; for a key that it lacks, all files of that
-    /// folder].
+    /// [default: all files of EXPECTED/records].
     #[arg(long, value_name = "FILE|DIR")]
     pub records: Option<PathBuf>,
     /// Train in this store and keep it [default: a temporary folder]. Runs that are there already
@@ -250,6 +255,7 @@ pub struct Check {
 
 #[derive(Debug, Args)]
 pub struct Verify {
+    /// For people or for programs.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
     /// Also write a JUnit file.
@@ -262,11 +268,12 @@ pub struct Verify {
 
 #[derive(Debug, Args)]
 pub struct Report {
+    /// Folder for tables, figures and report.html.
     #[arg(long, default_value = "reproduction")]
     pub out: PathBuf,
     /// Records (`bgm store export`) that stand in for runs that the store lacks: a file, or a
-    /// folder of such files [default: EXPECTED/records/PROFILE.tar.gz where the store has no run
-    /// of the profile]. They do not come into the store.
+    /// folder of such files [default: all files of EXPECTED/records if the store has no run of the
+    /// profile]. They do not come into the store.
     #[arg(long, value_name = "FILE|DIR")]
     pub records: Option<PathBuf>,
     /// Print the blessed verdicts as a Markdown table (for the README); needs no store.
@@ -290,8 +297,8 @@ pub struct Bless {
 #[derive(Debug, Args)]
 pub struct Diff {
     /// The folder of a store, or a commit, whose program is built and runs the profile (choose a
-    /// short one: --profile smoke); or a profile that has a reference: another implementation's,
-    /// say, beside ours.
+    /// short one: --profile smoke), on --device and with its own seeds and tables; or a profile that
+    /// has a reference: another implementation's, say, beside ours.
     pub a: String,
     /// The same, to compare with A.
     pub b: String,

@@ -9,7 +9,7 @@ use crate::data::{Catalog, files};
 use crate::disk;
 use crate::experiments::aggregate::{RunRecord, Runs, aggregate};
 use crate::experiments::results::{ExperimentResult, Measured};
-use crate::experiments::{KeyMaker, Plan, PlannedRun, Profile, space};
+use crate::experiments::{KeyMaker, Plan, PlanError, PlannedRun, Profile, space};
 use crate::spec::{Key, Numerics, RunSpec};
 use crate::store::{Evidence, Lookup, Store, StoreError, Unpacked};
 use crate::verify::Case;
@@ -62,8 +62,8 @@ impl Session {
         Ok(Session { catalog, store, plan, numerics, records: Vec::new() })
     }
 
-    /// Where the planned runs are made: here; or, if they are of other numerics than are computed
-    /// with here, where the stored ones were.
+    /// Where the results come from: this machine, if its numerics are the plan's; else what the
+    /// stored runs say ("another machine" if there are none, "several machines" if they disagree).
     ///
     /// # Errors
     /// If the device that was asked for is not to be had.
@@ -151,7 +151,8 @@ pub fn check_space(store: &Store, needed: u64) -> Result<(), CliError> {
     }
 }
 
-/// Makes a folder and sees that it can be written to, before hours of work end there.
+/// Makes a folder and checks that it can be written to, so that hours of training do not end in
+/// an error there.
 pub fn check_writable(folder: &Path) -> Result<(), CliError> {
     let tried = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
     match tried {
@@ -160,7 +161,7 @@ pub fn check_writable(folder: &Path) -> Result<(), CliError> {
     }
 }
 
-/// What results are held against.
+/// What results are judged by: the claims, the blessed reference and the protocol.
 pub struct Bar {
     claims: Claims,
     blessed: Option<Reference>,
@@ -201,7 +202,7 @@ impl Bar {
     }
 }
 
-/// What git prints for some arguments; `None` outside of git.
+/// What git prints in the current folder; `None` outside of a repository, or without git.
 pub fn git(arguments: &[&str]) -> Option<String> {
     let output = std::process::Command::new("git").args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -228,7 +229,7 @@ fn named(embedded: &str) -> String {
 /// Finds the spec of a run: a spec file, a key of any profile, or a key of the store.
 pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, CliError> {
     let path = Path::new(target);
-    // Not a folder: a key may be the name of one in the store, if that is where we are.
+    // Not a folder: in a store, a run's folder has its key as its name, and the run is meant.
     if path.exists() && !path.is_dir() {
         let text = files::read_text(path)
             .map_err(|e| CliError::Environment(format!("{}: {e}", path.display())))?;
@@ -239,7 +240,7 @@ pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, CliError> {
         return Ok(spec.with_numerics(&device::numerics(global)?));
     }
     if !is_key(target) {
-        let problem = "is neither a spec file nor a run key (6 to 64 hexadecimal digits)";
+        let problem = "is no run key (6 to 64 digits 0-9 and a-f), and there is no such spec file";
         return Err(CliError::Usage(format!("'{target}' {problem}")));
     }
     let catalog = global.catalog()?;
@@ -260,7 +261,9 @@ pub fn find_spec(global: &Global, target: &str) -> Result<RunSpec, CliError> {
     }
     let Some(key) = stored.first() else {
         return Err(CliError::Usage(format!(
-            "no profile plans a run {target}, and {} holds none; `bgm plan` lists keys",
+            "no profile plans a run {target} of these numerics ({}; --profile, --device and \
+             --numerics choose others), and {} holds none; `bgm plan` lists keys",
+            device::numerics(global)?,
             global.store.display()
         )));
     };
@@ -289,23 +292,31 @@ pub fn is_key(text: &str) -> bool {
     (6..=64).contains(&text.len()) && text.bytes().all(is_digit)
 }
 
-/// The run of any profile whose key begins with these digits.
+/// The run of any profile, with the numerics of this device, whose key begins with these digits.
 ///
 /// # Errors
-/// If several do.
+/// If several do; if none does, and a profile is malformed.
 pub fn find_planned(
     global: &Global,
     catalog: &Catalog,
     digits: &str,
 ) -> Result<Option<(Key, PlannedRun)>, CliError> {
     let numerics = device::numerics(global)?;
-    let mut found = BTreeMap::new();
+    let (mut found, mut malformed) = (BTreeMap::new(), None);
     for name in Profile::names(&global.tables) {
-        let Ok(mut profile) = Profile::read(&global.tables, &name) else { continue };
-        profile.numerics = numerics.clone();
-        let Ok(plan) = Plan::new(&profile, &global.tables, catalog, &[], global.seeds.as_ref())
-        else {
-            continue; // its data set may not be installed
+        let profile = Profile::read(&global.tables, &name).map_err(PlanError::from);
+        let plan = profile.and_then(|mut profile| {
+            profile.numerics = numerics.clone();
+            Plan::new(&profile, &global.tables, catalog, &[], global.seeds.as_ref())
+        });
+        let plan = match plan {
+            Ok(plan) => plan,
+            // Its data set is not installed.
+            Err(PlanError::Data(_)) => continue,
+            Err(problem) => {
+                malformed.get_or_insert(problem);
+                continue;
+            }
         };
         found.extend(plan.runs.into_iter().filter(|(key, _)| key.as_str().starts_with(digits)));
         if found.keys().any(|key| key.as_str() == digits) {
@@ -313,7 +324,10 @@ pub fn find_planned(
         }
     }
     unambiguous(digits, found.keys())?;
-    Ok(found.pop_first())
+    match (found.pop_first(), malformed) {
+        (None, Some(problem)) => Err(problem.into()),
+        (first, _) => Ok(first),
+    }
 }
 
 /// Refuses a stored run whose key is not the one that its spec has with the data and the version
@@ -329,7 +343,8 @@ pub fn of_today(
         return Ok(());
     }
     Err(CliError::Environment(format!(
-        "{}/{key}: its spec has the key {own}: other data or another version made it",
+        "{}/{key}: with the data and the program that are here its spec has the key {own}: other \
+         data or another version made it",
         origin.display()
     )))
 }

@@ -11,6 +11,9 @@
 
 use crate::digest::sha256;
 use crate::disk;
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -33,7 +36,8 @@ pub const CLAIMS: &str = "claims";
 pub struct Holder {
     pub host: String,
     pub pid: u32,
-    /// Start time of the process in clock ticks since boot: a process id can come again.
+    /// Start time of the process in clock ticks since boot, 0 if unknown: a process id can come
+    /// again.
     pub started: u64,
     /// Rises with every heartbeat.
     pub beat: u64,
@@ -80,34 +84,42 @@ impl Drop for LockGuard {
 /// Names this machine and, within it, the space that process ids are counted in. The boot id
 /// tells restarts, and machines of the same name, apart; two containers may share both.
 fn host() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    format!(
-        "{}/{}/{}",
-        read("/proc/sys/kernel/hostname").trim(),
-        read("/proc/sys/kernel/random/boot_id").trim(),
-        space.display()
-    )
+    let name = rustix::system::uname();
+    format!("{}/{}/{}", name.nodename().to_string_lossy(), boot.trim(), space.display())
 }
 
-/// Start time of a process, field 22 of its `stat`; `None` if there is no such process.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// What is known of a process of this machine.
+enum Life {
+    /// It started at this time, and has not ended.
+    Runs(u64),
+    Ended,
+    /// `/proc` does not show it: another user's, or a system that has none.
+    Unknown,
+}
+
+fn life(pid: u32) -> Life {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        let asked = i32::try_from(pid).map(|pid| kill(Pid::from_raw(pid), None));
+        return if asked == Ok(Err(Errno::ESRCH)) { Life::Ended } else { Life::Unknown };
+    };
     // The name, in parentheses, may hold spaces; fields are counted after it.
-    let after = stat.rsplit_once(')')?.1;
-    let state = after.split_whitespace().next()?;
-    if state == "Z" || state == "X" {
-        return None;
+    let mut fields = stat.rsplit_once(')').map_or("", |(_, after)| after).split_whitespace();
+    if matches!(fields.next(), Some("Z" | "X")) {
+        return Life::Ended;
     }
-    let ticks: u64 = after.split_whitespace().nth(19)?.parse().ok()?;
-    Some(ticks + disk::incarnation())
+    // Field 22 of the file.
+    let ticks = fields.nth(18).and_then(|ticks| ticks.parse::<u64>().ok());
+    ticks.map_or(Life::Unknown, |ticks| Life::Runs(ticks + disk::incarnation()))
 }
 
 impl Holder {
     /// This process.
     pub fn me() -> Holder {
         let pid = std::process::id();
-        Holder { host: host(), pid, started: start_time(pid).unwrap_or(0), beat: 0 }
+        let started = if let Life::Runs(started) = life(pid) { started } else { 0 };
+        Holder { host: host(), pid, started, beat: 0 }
     }
 
     /// The same process on a machine of another name: tests let one machine be several.
@@ -139,7 +151,15 @@ impl Holder {
 
     /// As `me` sees it: `Some(false)` if this holder's process is known to be gone.
     fn lives(&self, me: &Holder) -> Option<bool> {
-        (self.host == me.host).then(|| start_time(self.pid) == Some(self.started))
+        // Without `/proc` a machine is known by its name only, which another one may have too.
+        if self.host != me.host || me.started == 0 {
+            return None;
+        }
+        match life(self.pid) {
+            Life::Runs(started) => Some(started == self.started),
+            Life::Ended => Some(false),
+            Life::Unknown => None,
+        }
     }
 }
 
@@ -151,7 +171,7 @@ pub fn try_lock(path: &Path, silence: &mut Silence, me: &Holder) -> io::Result<O
     if !claim(path, silence, me)? {
         return Ok(None);
     }
-    Ok(Some(guard(path, me.clone(), HEARTBEAT)))
+    guard(path, me.clone(), HEARTBEAT).map(Some).inspect_err(|_| drop(disk::remove_file(path)))
 }
 
 /// Makes the file at `path` this process's, if it is nobody's or was left behind.
@@ -261,11 +281,14 @@ impl Silence {
 }
 
 /// Shows every `beat` that the holder of a lock lives, until the guard is dropped.
-fn guard(path: &Path, me: Holder, beat: Duration) -> LockGuard {
+///
+/// # Errors
+/// If the system gives this process no more threads.
+fn guard(path: &Path, me: Holder, beat: Duration) -> io::Result<LockGuard> {
     let (stop, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (stopped, is_lost) = (Arc::clone(&stop), Arc::clone(&lost));
     let (file, mut holder) = (path.to_owned(), me.clone());
-    let heart = std::thread::spawn(move || {
+    let heart = std::thread::Builder::new().spawn(move || {
         loop {
             std::thread::park_timeout(beat);
             if stopped.load(Ordering::SeqCst) {
@@ -286,13 +309,30 @@ fn guard(path: &Path, me: Holder, beat: Duration) -> LockGuard {
                 drop(disk::overwrite(&file, &text));
             }
         }
-    });
-    LockGuard { path: path.to_owned(), me, stop, lost, heart: Some(heart) }
+    })?;
+    Ok(LockGuard { path: path.to_owned(), me, stop, lost, heart: Some(heart) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_gone_only_where_that_is_known() {
+        let me = Holder::me();
+        assert_eq!(me.lives(&me), Some(true));
+        let mut child = std::process::Command::new("true").spawn().expect("a process");
+        let pid = child.id();
+        child.wait().expect("its end");
+        let ended = Holder { pid, ..me.clone() };
+        assert_eq!(ended.lives(&me), Some(false));
+        // Another process with the same number.
+        assert_eq!(Holder { started: me.started + 1, ..me.clone() }.lives(&me), Some(false));
+        assert_eq!(ended.clone().on("elsewhere").lives(&me), None);
+        // Without `/proc`.
+        let blind = Holder { started: 0, ..me };
+        assert_eq!(Holder { started: 0, ..ended }.lives(&blind), None);
+    }
 
     #[test]
     fn a_holder_whose_lock_was_taken_over_finds_out_and_leaves_it() {
@@ -301,7 +341,7 @@ mod tests {
         let (a, b) = (Holder::me().on("a"), Holder::me().on("b"));
         assert!(created(&path, &a).expect("a folder that can be written"));
         // Too slow a heart for anybody who waits.
-        let held = guard(&path, a, Duration::from_millis(300));
+        let held = guard(&path, a, Duration::from_millis(300)).expect("a thread");
         let mut silence = Silence::of(Duration::from_millis(50));
         assert!(!claim(&path, &mut silence, &b).expect("a folder that can be written"));
         std::thread::sleep(Duration::from_millis(80));

@@ -21,7 +21,7 @@ fn first_largest<T: Real>(x: &[T; 4]) -> usize {
     best
 }
 
-/// Calls `of` with image, channel, pixel and window of each output.
+/// Calls `of` with image, channel and pixel of each output, and the pixels of `x` in its window.
 fn each_window<T: Real>(
     x: &Maps<T>,
     to: Shape,
@@ -36,7 +36,9 @@ fn each_window<T: Real>(
     }
 }
 
-/// `deciding`: whose largest values are picked; `x` itself in the definition.
+/// The value of `x` where `deciding` is largest in each window. In docs/numerics.md the two are the
+/// same; the reference in double precision decides by the values in single precision, so that both pick
+/// the same pixel.
 pub fn max<T: Real>(x: &Maps<T>, deciding: &Maps<T>, to: Shape) -> Maps<T> {
     let mut y = Maps::zeros(x.images, to);
     each_window(x, to, |image, channel, pixel, window| {
@@ -55,6 +57,7 @@ pub fn mean<T: Real>(x: &Maps<T>, to: Shape) -> Maps<T> {
     y
 }
 
+/// Each gradient goes to the pixel that [`max`] picked. Windows do not overlap.
 pub fn max_backward<T: Real>(deciding: &Maps<T>, g: &Maps<T>) -> Maps<T> {
     let mut dx = Maps::zeros(deciding.images, deciding.shape);
     each_window(deciding, g.shape, |image, channel, pixel, window| {

@@ -8,7 +8,7 @@ mod libtorch;
 
 use super::CliError;
 use super::args::{EngineName, Global};
-use crate::backend::Device;
+use crate::backend::{Device, Platform};
 use crate::cli::terminal::note;
 use crate::engine::{EngineDevice, Options, Simd};
 use crate::experiments::Profile;
@@ -118,6 +118,7 @@ pub fn places(global: &Global) -> Result<Vec<Place>, CliError> {
                 ))
             })?
         }
+        (EngineName::Libtorch, "cuda") => libtorch::names("cuda:0")?,
         (EngineName::Libtorch, device) => libtorch::names(device)?,
     };
     Ok(names.into_iter().map(|name| Place { engine, name }).collect())
@@ -161,8 +162,9 @@ pub fn first(global: &Global) -> Result<Box<dyn Device>, CliError> {
     }
 }
 
-/// Numerics that the keys of planned runs hold: this device's. For a profile that is made for a
-/// GPU, where there is none, those of its reference: its runs can be read anywhere.
+/// Numerics that the keys of planned runs hold: this device's. Where there is no GPU, for a profile
+/// that is made for one or with `--device cuda`, those of its reference: its runs can be read, and
+/// planned, anywhere.
 ///
 /// # Errors
 /// As [`places`], unless `--numerics` says them.
@@ -174,8 +176,17 @@ pub fn numerics(global: &Global) -> Result<Numerics, CliError> {
         Ok(device) => return Ok(device.platform().numerics),
         Err(problem) => problem,
     };
+    let is_cuda = global.device == "cuda";
     match Reference::of_profile(&global.expected, &global.profile) {
-        Ok(Some(reference)) if is_left_to_gpu_profile(global) => Ok(reference.platform.numerics),
+        Ok(Some(Reference { platform: Platform { numerics, .. }, .. }))
+            if is_left_to_gpu_profile(global) || is_cuda && !numerics.is_portable() =>
+        {
+            Ok(numerics)
+        }
+        _ if is_cuda => Err(CliError::Environment(format!(
+            "{problem}; to plan for a GPU elsewhere, name its numerics as `bgm doctor` prints them \
+             there: --numerics 'libtorch 2.11.0 cuda NVIDIA H200', say"
+        ))),
         _ => Err(problem),
     }
 }

@@ -15,17 +15,22 @@ pub fn resolve(name: &str) -> Option<String> {
 /// Folder with the `runs/` and the `reproduction/` of the profile by a commit.
 ///
 /// # Errors
-/// If the commit cannot be built, or its program fails.
+/// If the commit cannot be built, or its program fails; if an option is given that it does not get.
 pub fn reproduce(global: &Global, commit: &str) -> Result<PathBuf, CliError> {
+    if global.seeds.is_some() || global.engine.is_some() || global.threads.is_some() {
+        let problem = "two commits are compared with their own seeds, engine and threads: leave \
+                       --seeds, --engine and --threads out";
+        return Err(CliError::Usage(problem.to_owned()));
+    }
     let top = git(&["rev-parse", "--show-toplevel"])
         .ok_or_else(|| CliError::Environment("no git repository here".to_owned()))?;
     let top = PathBuf::from(top);
     let folder = top.join("target/commits").join(commit);
     let (tree, program) = (folder.join("tree"), folder.join("bgm"));
-    let made = match global.only.as_slice() {
-        [] => folder.join(&global.profile),
-        only => folder.join(format!("{}-{}", global.profile, only.join("-"))),
-    };
+    let mut name = vec![global.profile.as_str()];
+    name.extend(global.only.iter().map(String::as_str));
+    name.extend(Some(global.device.as_str()).filter(|device| *device != "auto"));
+    let made = folder.join(name.join("-"));
     if made.join("reproduction/tables").is_dir() {
         return Ok(made);
     }

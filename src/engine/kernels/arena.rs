@@ -1,4 +1,4 @@
-//! Memory of the engine, and where a value lies in it.
+//! Memory of the engine, and where a tensor of the network (a "value") lies in it.
 
 /// Images of a block: the unit of every sum over images.
 pub const BLOCK: usize = 32;
@@ -20,9 +20,10 @@ impl Arena {
         Arena(vec![Row([0.0; ROW]); len.div_ceil(ROW)])
     }
 
-    /// At least this many numbers. Those that were there are lost if it grows.
+    /// Makes room for `len` numbers. If it has to grow, all numbers become zero.
     pub fn reserve(&mut self, len: usize) {
         if self.values().len() < len {
+            // Freed first: the old and the new need not fit into memory together.
             self.0 = Vec::new();
             *self = Arena::new(len);
         }
@@ -30,13 +31,14 @@ impl Arena {
 
     #[inline]
     pub fn values(&self) -> &[f32] {
-        // SAFETY: a `Row` is sixteen numbers without padding.
+        // SAFETY: a `Row` is sixteen initialized numbers, 64 bytes at an alignment of 64, so rows lie
+        // next to each other; the slice borrows `self`.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * ROW) }
     }
 
     #[inline]
     pub fn values_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as above.
+        // SAFETY: as above; the slice borrows `self` exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * ROW) }
     }
 }
@@ -62,23 +64,24 @@ impl Images {
         self.0.div_ceil(2)
     }
 
+    /// Pairs of a block, which must be below [`Images::blocks`].
     #[inline(always)]
     pub fn pairs_of(self, block: usize) -> usize {
         (self.0 - block * BLOCK).min(BLOCK).div_ceil(2)
     }
 
-    /// The last pair has one image only.
+    /// Whether the last pair has one image only.
     #[inline]
     pub fn odd(self) -> bool {
         self.0 % 2 == 1
     }
 }
 
-/// Where a value lies: `[block][channel / 8][pixel][pair][channel % 8][image % 2]`. Channels
+/// Where a value, all images of a batch, lies: `[block][channel / 8][pixel][pair][channel % 8][image % 2]`. Channels
 /// that fill up the last group are zero, and so is the image that an odd batch lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// First number in the arena.
+    /// Index of its first number, a multiple of [`ROW`].
     pub at: usize,
     pub channels: usize,
     pub pixels: usize,
@@ -95,7 +98,7 @@ impl Place {
         self.at < other.at + other.len(images) && other.at < self.at + self.len(images)
     }
 
-    /// Numbers of a batch.
+    /// Length in numbers, those that only fill up included.
     #[inline]
     pub fn len(self, images: Images) -> usize {
         self.groups() * self.pixels * images.pairs() * ROW
