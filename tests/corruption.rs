@@ -5,7 +5,7 @@ mod common;
 use bad_global_minima::corrupt::{CorruptionSpec, ZeroOutUnit, corrupt, zeroed_units};
 use bad_global_minima::data::Catalog;
 use bad_global_minima::image_shape::ImageShape;
-use bad_global_minima::train::source::Source;
+use bad_global_minima::train::source::{Batch, Source, Split};
 use common::{repository, small_run};
 use proptest::prelude::*;
 
@@ -133,19 +133,39 @@ fn copies_and_images_differ() {
 }
 
 #[test]
-fn one_picture_with_two_labels_is_found() {
-    let contradiction = |replication, zero_out, random_labels| {
+fn the_nearest_two_examples_with_different_labels_are_found() {
+    let source = |replication, zero_out, random_labels| {
         let mut spec = small_run();
         let unit = ZeroOutUnit::Values;
         let corruption = CorruptionSpec { replication, zero_out, unit, random_labels };
         spec.train.corruption = Some(corruption);
-        let source = Source::open(&spec, &Catalog::new(repository().join("data"))).unwrap();
-        source.contradiction()
+        Source::open(&spec, &Catalog::new(repository().join("data"))).unwrap()
     };
-    assert_eq!(contradiction(5, 0.1, 1.0), None);
     // Copies that nothing tells apart: of one image, then of any two.
-    let [a, b] = contradiction(2, 0.0, 1.0).unwrap();
-    assert_eq!(a / 2, b / 2, "two copies of one image");
-    assert!(contradiction(1, 1.0, 1.0).is_some());
-    assert_eq!(contradiction(2, 0.0, 0.0), None, "their labels are the true one");
+    let same = source(2, 0.0, 1.0).conflict().unwrap();
+    assert_eq!(same.distance, 0.0);
+    assert_eq!(same.examples[0] / 2, same.examples[1] / 2, "two copies of one image");
+    assert_eq!(source(1, 1.0, 1.0).conflict().unwrap().distance, 0.0);
+    // The same by another way, in double precision.
+    for (replication, zero_out, random_labels) in [(5, 0.1, 1.0), (2, 0.0, 0.0)] {
+        let source = source(replication, zero_out, random_labels);
+        let examples = source.len(Split::TrainPlain);
+        let mut batch = Batch::default();
+        source.fill_batch(Split::TrainPlain, 0..examples, &mut batch);
+        let inputs: Vec<&[f32]> = batch.inputs.chunks(batch.inputs.len() / examples).collect();
+        let distance = |a: usize, b: usize| {
+            let pairs = inputs[a].iter().zip(inputs[b]);
+            pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+        };
+        let pairs = (0..examples).flat_map(|b| (0..b).map(move |a| (a, b)));
+        let others = pairs.filter(|&(a, b)| batch.labels[a] != batch.labels[b]);
+        let least = others.map(|(a, b)| distance(a, b)).fold(f64::INFINITY, f64::min);
+        let usual = (0..examples).map(|a| distance(a, (a + examples / 2) % examples)).sum::<f64>();
+        let found = source.conflict().unwrap();
+        let [a, b] = found.examples;
+        assert_ne!(batch.labels[a], batch.labels[b]);
+        assert!((distance(a, b) / least - 1.0).abs() < 1e-5, "{found:?}: {least}");
+        let relative = least / (usual / examples as f64);
+        assert!((found.distance / relative - 1.0).abs() < 1e-5, "{found:?}: {relative}");
+    }
 }

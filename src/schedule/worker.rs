@@ -12,7 +12,7 @@ use crate::store::lock::{LockGuard, Silence};
 use crate::store::{Environment, Finished, Lookup, Store, StoreError, StoredRun};
 use crate::train::checkpoint::Progress;
 use crate::train::metrics::Status;
-use crate::train::{self, Incomplete, Inputs, TrainError, source::Source};
+use crate::train::{self, Conflict, Incomplete, Inputs, TrainError, source::Source};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -330,22 +330,30 @@ fn make(
     }
 }
 
-/// Says so if no network could have fitted the labels of a run. That the data can no longer be read
-/// must not lose the run.
+/// Says which two examples may be why the labels of a run were not fitted. That the data can no
+/// longer be read must not lose the run.
 fn explain(spec: &RunSpec, key: &Key, context: &Context<'_>) {
     let Ok(source) = Source::open(spec, context.catalog) else { return };
-    if let Some(examples) = source.contradiction() {
-        let [a, b] = examples.map(|example| {
-            let (image, copy) = (example / source.copies(), example % source.copies());
-            format!("copy {copy} of image {image}")
-        });
-        (context.notice)(&format!(
-            "run {}: its labels were not fitted, and no network can fit them: {a} and {b} are the \
-             same picture with different labels. Another seed, fewer copies or larger images \
-             avoid it",
-            key.short()
-        ));
-    }
+    let Some(Conflict { examples, distance }) = source.conflict() else { return };
+    let [a, b] = examples.map(|example| {
+        let (image, copy) = (example / source.copies(), example % source.copies());
+        format!("copy {copy} of image {image}")
+    });
+    let key = key.short();
+    (context.notice)(&if distance == 0.0 {
+        format!(
+            "run {key}: its labels were not fitted, and no network can fit them: {a} and {b} are \
+             the same picture with different labels. Another seed, fewer copies or larger images \
+             avoid it"
+        )
+    } else {
+        format!(
+            "run {key}: its labels were not fitted. Of its examples with different labels {a} and \
+             {b} are nearest to each other, {:.1}% as far apart as two at random: the nearer, the \
+             longer a fit takes",
+            100.0 * distance
+        )
+    });
 }
 
 /// Weights that a run kept up to its checkpoint: without them it cannot go on.

@@ -1,7 +1,7 @@
 //! Training one run: what it needs, who watches it, and how it begins.
 
 pub mod checkpoint;
-mod contradiction;
+mod conflict;
 mod evaluate;
 pub mod feed;
 pub mod metrics;
@@ -10,6 +10,7 @@ pub mod source;
 pub mod trace;
 mod trainer;
 
+pub use conflict::Conflict;
 pub use evaluate::{EVALUATION_BATCH, Incomplete, MeanMetrics, measure_split};
 
 use crate::backend::{Backend, BackendError, Device};
