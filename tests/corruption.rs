@@ -141,6 +141,12 @@ fn the_nearest_two_examples_with_different_labels_are_found() {
         spec.train.corruption = Some(corruption);
         Source::open(&spec, &Catalog::new(repository().join("data"))).unwrap()
     };
+    // Exactly the same inputs, which are all that is looked for in a large set.
+    assert_eq!(source(5, 0.1, 1.0).same_inputs(), None);
+    let [a, b] = source(2, 0.0, 1.0).same_inputs().unwrap();
+    assert_eq!(a / 2, b / 2, "two copies of one image");
+    assert!(source(1, 1.0, 1.0).same_inputs().is_some());
+    assert_eq!(source(2, 0.0, 0.0).same_inputs(), None, "their labels are the true one");
     // Copies that nothing tells apart: of one image, then of any two.
     let same = source(2, 0.0, 1.0).conflict().unwrap();
     assert_eq!(same.distance, 0.0);

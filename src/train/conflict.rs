@@ -53,8 +53,8 @@ impl Source {
         Some(Conflict { examples: pair, distance })
     }
 
-    /// Two examples with the same inputs and different labels.
-    fn same_inputs(&self) -> Option<[usize; 2]> {
+    /// Two examples with exactly the same inputs and different labels, if there are such.
+    pub fn same_inputs(&self) -> Option<[usize; 2]> {
         let mut seen: BTreeMap<String, (usize, i64)> = BTreeMap::new();
         let mut batch = Batch::default();
         for example in 0..self.len(Split::TrainPlain) {
