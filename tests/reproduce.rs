@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Workplace, text};
+use common::{Workplace, repository, text};
 
 const ONLY: [&str; 4] = ["--profile", "smoke", "--only", "table1_accuracy"];
 
@@ -55,4 +55,26 @@ fn one_job_and_two_give_the_same_verification_and_a_second_call_trains_nothing()
     let diff = one.bgm(&arguments);
     assert_eq!(diff.status.code(), Some(0), "{}", text(&diff.stdout));
     assert!(text(&diff.stdout).contains("25 runs equal, 0 different"), "{}", text(&diff.stdout));
+}
+
+#[test]
+fn the_runs_of_whichever_claim_comes_first_are_made_first() {
+    let claims = std::fs::read_to_string(repository().join("expected/claims.toml")).unwrap();
+    let claim = |id: &str| {
+        let all = claims.split("[[claim]]\n").skip(1);
+        let own = all.clone().find(|text| text.starts_with(&format!("id = \"{id}\"")));
+        format!("[[claim]]\n{}", own.unwrap())
+    };
+    for order in [["C1", "C2"], ["C2", "C1"]] {
+        let place = Workplace::new();
+        let (expected, out) = (place.path("expected"), place.path("reproduction"));
+        std::fs::create_dir(&expected).unwrap();
+        std::fs::write(expected.join("claims.toml"), order.map(claim).concat()).unwrap();
+        let mut arguments = ONLY.to_vec();
+        arguments.extend(["--seeds", "1", "--expected", expected.to_str().unwrap()]);
+        arguments.extend(["reproduce", "--jobs", "1", "--out", out.to_str().unwrap()]);
+        let said = text(&place.bgm(&arguments).stderr);
+        let early = said.lines().filter(|line| line.starts_with('C')).map(|line| &line[..2]);
+        assert_eq!(early.take(2).collect::<Vec<_>>(), order, "{said}");
+    }
 }
