@@ -47,7 +47,7 @@ fn impossible_values_are_named_by_field() {
     );
     check(|s| s["train"]["learning_rate"] = json!(0.0), 2, &["train.learning_rate = 0"]);
     check(|s| s["train"]["batch_size"] = json!(0), 2, &["train.batch_size = 0"]);
-    check(|s| s["network"]["width"] = json!(0), 2, &["network"]);
+    check(|s| s["network"]["width"] = json!(0), 2, &["network.width = 0"]);
     check(
         |s| s["train"]["schedule"] = json!({"multi_step": {"milestones": [5, 3], "gamma": 0.1}}),
         2,
@@ -219,7 +219,7 @@ fn damage_to_any_stored_file_is_named_and_the_run_is_made_again() {
     let mut number = 0;
     for name in KINDS {
         let path = stored.folder().join(name);
-        // Of the file as it is now: what is made again has other times in it, of other lengths.
+        // The length is read each time: an environment that is written again may differ in it.
         let resize = |to: &dyn Fn(u64) -> u64| {
             let file = std::fs::File::options().write(true).open(&path).unwrap();
             file.set_len(to(file.metadata().unwrap().len())).unwrap();
@@ -349,7 +349,7 @@ fn a_spec_or_a_job_cannot_reach_out_of_its_folder() {
     for target in ["../../etc/passwd", "../runs", "ab/../cd", ".."] {
         let output = place.bgm(&["run", target]);
         let code = output.status.code();
-        assert!(matches!(code, Some(2 | 4)), "{target}: {}", text(&output.stderr));
+        assert_eq!(code, Some(2), "{target}: {}", text(&output.stderr));
     }
     for job in [
         json!({ "spec": small_run(), "measures": [], "key": "../../x" }),
@@ -413,7 +413,7 @@ fn usage_errors_have_exit_code_2_and_say_what_there_is() {
 fn a_device_that_is_not_there_has_exit_code_4() {
     let place = Workplace::new();
     let spec = place.spec_file("spec.json", &small_run());
-    let output = place.bgm(&["--device", "cuda:7", "run", spec.to_str().unwrap()]);
+    let output = place.bgm(&["--device", "cuda:99", "run", spec.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(4));
-    assert!(text(&output.stderr).contains("cuda:7"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("cuda:99"), "{}", text(&output.stderr));
 }

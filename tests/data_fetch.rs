@@ -180,7 +180,7 @@ fn downloads_verifies_and_unpacks() {
     let mut case = Case::new();
     let server = Server::new(vec![ok(&case.bytes)]);
     assert_eq!(case.fetch(&server).unwrap(), Fetched::Downloaded);
-    assert_eq!(case.fetch(&server).unwrap(), Fetched::AlreadyUnpacked);
+    assert_eq!(case.fetch(&server).unwrap(), Fetched::AlreadyThere);
     assert_eq!((server.count(), server.header(0, "range")), (1, None));
     assert_eq!(server.header(0, "accept-encoding").as_deref(), Some("identity"));
     case.is_whole();

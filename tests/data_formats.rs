@@ -121,7 +121,7 @@ fn cifar10_from_archive_to_mapped_images() {
     let bytes = tar_gz(&cifar10_files());
     let info = with_archive("cifar-10", &bytes, Some([15, 2]));
     assert_eq!(install(root.path(), &info, &bytes).unwrap(), Fetched::Unpacked);
-    assert_eq!(install(root.path(), &info, &bytes).unwrap(), Fetched::AlreadyUnpacked);
+    assert_eq!(install(root.path(), &info, &bytes).unwrap(), Fetched::AlreadyThere);
     prepare(&info, root.path(), &mut quiet).unwrap();
 
     let catalog = Catalog::new(root.path());
@@ -139,7 +139,7 @@ fn cifar10_from_archive_to_mapped_images() {
     let hash = catalog.hash_of(&info).unwrap();
     assert_eq!(hash, PreparedManifest::read(&root.path().join("cifar-10")).unwrap().content_hash());
 
-    let checked = check::check(&info, root.path(), &mut quiet).unwrap();
+    let checked = check::check(&info, &Catalog::new(root.path()), &mut quiet).unwrap();
     assert_eq!(checked.unpacked, 7);
     assert_eq!(checked.archive.unwrap(), format!("sha256:{}", sha256(&bytes)));
     assert_eq!(
@@ -320,7 +320,7 @@ fn pipes_in_the_place_of_data_files_are_named() {
         restore(kept);
     }
     let kept = fifo(archive);
-    says(check::check(&info, root.path(), &mut quiet), &[archive, "is a FIFO"]);
+    says(check::check(&info, &Catalog::new(root.path()), &mut quiet), &[archive, "is a FIFO"]);
     restore(kept);
     fs::remove_dir_all(folder.join("prepared")).unwrap();
     for name in ["unpacked.sha256", "test_batch.bin"] {
@@ -454,7 +454,7 @@ fn cinic_from_archive_to_mapped_images() {
     assert_eq!([train.image(1)[0], train.image(1)[1024], train.image(1)[2048]], [1, 1, 0]);
     assert_eq!([train.image(11)[0], train.image(11)[1024]], [1, 2]);
     assert!(test.image(3).iter().all(|&value| value == 103), "grey becomes three channels");
-    let checked = check::check(&info, root.path(), &mut quiet).unwrap();
+    let checked = check::check(&info, &Catalog::new(root.path()), &mut quiet).unwrap();
     assert_eq!(checked.unpacked, 41);
     assert!(checked.archive.unwrap().starts_with("md5:"));
     // The same with everything inside one folder.
@@ -671,7 +671,7 @@ fn restricted_imagenet_from_folders_to_mapped_images() {
     let (train, test) = catalog.read(info).unwrap();
     assert_eq!(train.shape, ImageShape { channels: 3, height: 224, width: 224 });
     // 118 dogs, 5 cats, 3 frogs, 5 turtles, 21 birds, 18 primates, 9 fish, 4 crabs, 20 insects.
-    let checked = check::check(info, root.path(), &mut quiet).unwrap();
+    let checked = check::check(info, &Catalog::new(root.path()), &mut quiet).unwrap();
     assert_eq!(checked.test.classes, [118, 5, 3, 5, 21, 18, 9, 4, 20]);
     assert_eq!(checked.train.classes[0], 119);
     let wrong = (0..test.len())
@@ -781,7 +781,7 @@ fn what_is_prepared_serves_without_archive_and_unpacked_files() {
     let (root, info, manifest) = prepared_cifar();
     fs::remove_dir_all(root.path().join("cifar-10/cifar-10-batches-bin")).unwrap();
     fs::remove_file(root.path().join("cifar-10/cifar-10-binary.tar.gz")).unwrap();
-    let checked = check::check(&info, root.path(), &mut quiet).unwrap();
+    let checked = check::check(&info, &Catalog::new(root.path()), &mut quiet).unwrap();
     assert_eq!((checked.archive, checked.unpacked), (None, 0));
     assert_eq!(prepare(&info, root.path(), &mut quiet).unwrap(), manifest);
     let (set, header) = prepared::open(&root.path().join("cifar-10"), &manifest.file[1]).unwrap();

@@ -131,7 +131,7 @@ fn class_folders_become_a_data_set_like_any_other() {
     assert_eq!(normalization.std(), imported.std);
     let hash = catalog.hash_of(&info).unwrap();
     assert_eq!((hash.len(), &hash), (64, &manifest.content_hash()));
-    let checked = check::check(&info, root.path(), &mut quiet).unwrap();
+    let checked = check::check(&info, &Catalog::new(root.path()), &mut quiet).unwrap();
     assert_eq!((checked.train.classes, checked.test.classes), (vec![6; 3], vec![3; 3]));
 
     // The manifest is what makes it a data set, and is read back as it was written.

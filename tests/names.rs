@@ -178,7 +178,7 @@ fn names_and_numbers_of_a_claim() {
             ("[[claim.part]]", "[[claim.part]]\nmetric = \"x\"", &["part 1", "metric", "'x'"]),
             ("level = 0.95", "level = 95.0", &["T1", "level", "95", "between 0.5 and 1"]),
             ("level = 0.95", "level = 1.5", &["T1", "level", "1.5"]),
-            ("level = 0.95", "level = 0.0", &["T1", "level", "0"]),
+            ("level = 0.95", "level = 0.0", &["T1", "level = 0"]),
             ("level = 0.95", "level = nan", &["T1", "level", "NaN"]),
             ("margin = 0.01", "margin = nan", &["T1", "margin", "NaN"]),
             ("margin = 0.01", "margin = inf", &["T1", "margin", "inf"]),
@@ -242,7 +242,7 @@ fn names_of_a_declaration() {
             ("name = \"test_loss\"", "name = \"tset_loss\"", &["metric", "tset_loss"]),
             ("name = \"test_loss\"", "name = \"b.length\"", &["metric", "measure.b"]),
             ("name = \"test_loss\"", "name = \"gap.test_loss\"", &["metric", "contrast"]),
-            ("x = \"lr\"", "x = \"rl\"", &["render", "x", "'rl'"]),
+            ("x = \"lr\"", "x = \"rl\"", &["render", "x = 'rl'"]),
             ("x = \"lr\"", "series = \"rl\"", &["render", "series", "'rl'"]),
             (
                 "[[published]]",
@@ -292,7 +292,7 @@ fn names_and_numbers_of_a_profile() {
     files.replace("tables/profiles/t.toml", "inherits = \"smoke\"", "inherits = \"u\"");
     let (code, said) = files.bgm(&["verify"]);
     assert!(code == 2 && said.contains("t -> u -> t"), "{code} {said}");
-    // Commands that look through all profiles are not harmed.
+    // A command with another profile is not harmed.
     let tables = files.place.path("tables");
     let output =
         files.place.bgm(&["--tables", tables.to_str().unwrap(), "--profile", "smoke", "plan"]);

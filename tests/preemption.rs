@@ -345,6 +345,23 @@ fn a_trace_that_trains_a_parent_first_can_be_stopped_too() {
 }
 
 #[test]
+fn a_trace_that_is_stopped_ends_at_the_next_step_and_writes_nothing() {
+    let place = Workplace::new();
+    let (spec, out) = (place.spec_file("spec.json", &one_long_epoch()), place.path("trace"));
+    let out_text = out.to_str().unwrap();
+    let mut command =
+        place.command(&["trace", spec.to_str().unwrap(), "--steps", "100000", "--out", out_text]);
+    let tracing = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until_it_listens(&tracing);
+    let asked = Instant::now();
+    let (code, said) = end(tracing, "INT");
+    // A process that does not stop by itself is ended after 8.5 seconds.
+    assert!(asked.elapsed() < Duration::from_secs(6), "{said}");
+    assert_eq!(code, Some(75), "{said}");
+    assert!(said.contains(out_text) && !out.exists(), "{said}");
+}
+
+#[test]
 fn what_is_kept_along_the_way_is_not_lost() {
     let mut run = toy_run(60_000);
     run.train.evaluate_every = 6_000;

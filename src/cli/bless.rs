@@ -44,8 +44,12 @@ pub fn bless(global: &Global, options: &Bless) -> Result<u8, CliError> {
     let text = toml::to_string(&new)
         .map_err(|e| CliError::Environment(format!("reference as TOML: {e}")))?;
     let header = "# Blessed reference values, raw per seed. Made by `bgm bless`; do not edit.\n";
-    crate::disk::replace(&path, format!("{header}{text}").as_bytes(), "bless")
-        .map_err(|e| CliError::Environment(format!("{}: {e}", path.display())))?;
+    crate::disk::replace(
+        &path,
+        format!("{header}{text}").as_bytes(),
+        &std::process::id().to_string(),
+    )
+    .map_err(|e| CliError::Environment(format!("{}: {e}", path.display())))?;
     note!("{} written", path.display());
     Ok(exit::SUCCESS)
 }

@@ -21,9 +21,14 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, CliError> {
                     |place: &str, origin: &str| output!("{name:<22} {place}\n{:22} {origin}", "");
                 match catalog.info(&name) {
                     Ok(info) => {
-                        let place = catalog.folder(&info);
-                        let place = place.map(|path| path.display().to_string());
-                        line(place.as_deref().unwrap_or("not installed"), &info.origin);
+                        let place = match catalog.folder(&info) {
+                            Some(folder) if catalog.is_whole(&info, &folder) => {
+                                folder.display().to_string()
+                            }
+                            Some(folder) => format!("incomplete: {}", folder.display()),
+                            None => "not installed".to_owned(),
+                        };
+                        line(&place, &info.origin);
                     }
                     Err(e) => line("damaged", &e.to_string()),
                 }
@@ -31,7 +36,10 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, CliError> {
         }
         DataCommand::Fetch { name, url } => {
             let info = catalog.info(name)?;
-            let proxy = ["https_proxy", "HTTPS_PROXY"].iter().find_map(|n| std::env::var(n).ok());
+            let proxy = ["https_proxy", "HTTPS_PROXY"].iter().find_map(|name| {
+                // An empty one says that there is to be none.
+                std::env::var(name).ok().filter(|proxy| !proxy.is_empty())
+            });
             let options = FetchOptions { url: url.clone(), proxy, ..FetchOptions::default() };
             signals::set_flag()?;
             fetch::fetch(&info, catalog.root(), &options, &mut reporter())?;
@@ -59,8 +67,9 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, CliError> {
             describe(name, &manifest);
         }
         DataCommand::Check { name } => {
+            signals::set_flag()?;
             let info = catalog.info(name)?;
-            let checked = check::check(&info, catalog.root(), &mut reporter())?;
+            let checked = check::check(&info, &catalog, &mut reporter())?;
             for (label, split) in [("training", &checked.train), ("test", &checked.test)] {
                 output!(
                     "{label}: {} images, mean {:?}, standard deviation {:?} (scale [0, 1])",
@@ -75,7 +84,15 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, CliError> {
                 output!("declared: mean {:?}, standard deviation {:?}", info.mean, info.std);
             }
             output!("content hash {}", catalog.hash_of(&info)?);
-            output!("{name}: every hash matches");
+            match (&checked.archive, checked.unpacked) {
+                (None, 0) => output!("{name}: the hashes of both splits match"),
+                (archive, unpacked) => output!(
+                    "{name}: every hash matches (both splits, {unpacked} unpacked files, {})",
+                    archive
+                        .as_ref()
+                        .map_or("no archive".to_owned(), |hash| format!("archive {hash}"))
+                ),
+            }
         }
         DataCommand::Subset { from, train, test, seed, out } => {
             let info = catalog.info(from)?;
@@ -94,7 +111,7 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, CliError> {
     Ok(exit::SUCCESS)
 }
 
-/// Prints what was imported.
+/// Prints what an import is made of.
 fn describe(name: &str, manifest: &PreparedManifest) {
     if let Some(imported) = &manifest.imported {
         let [channels, height, width] = imported.shape;
@@ -107,12 +124,12 @@ fn describe(name: &str, manifest: &PreparedManifest) {
         );
         output!("mean {:?}, standard deviation {:?}", imported.mean, imported.std);
         for (count, what) in [
-            (imported.grey_images, "grey images were repeated in three channels"),
-            (imported.cmyk_images, "CMYK images were converted without a colour profile"),
-            (imported.turned_images, "EXIF orientations were not applied"),
+            (imported.grey_images, "grey images, repeated in three channels"),
+            (imported.cmyk_images, "CMYK images, converted without a colour profile"),
+            (imported.turned_images, "images with an EXIF orientation, which was not applied"),
         ] {
             if count > 0 {
-                output!("{count} {what}");
+                output!("{what}: {count}");
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::experiments::space::words;
 use crate::experiments::{KeyMaker, Plan, Profile};
 use crate::spec::{Key, Numerics, RunSpec};
 use crate::store::Store;
-use crate::store::prune::{Kind, Leftover};
+use crate::store::prune::{Kind, Part};
 use crate::verify::exit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ pub fn prune(global: &Global, options: &Prune) -> Result<u8, CliError> {
         keys: KeyMaker::new(&catalog),
         here: &here,
         others_too: options.other_numerics,
+        specs: BTreeMap::new(),
         kept: BTreeMap::new(),
         judged: BTreeMap::new(),
     };
@@ -48,13 +49,12 @@ pub fn prune(global: &Global, options: &Prune) -> Result<u8, CliError> {
         note!("bgm: nothing was removed; --yes removes what is listed");
         return Ok(exit::SUCCESS);
     }
-    let before = |key: &Key| {
-        let spec = store.read(key).map(|run| run.spec).ok().or_else(|| store.unfinished_spec(key));
+    let ancestors = |key: &Key| {
         let mut keys = KeyMaker::new(&catalog);
-        let before = std::iter::successors(spec.as_ref(), |spec| spec.parent()).skip(1);
-        before.filter_map(|spec| keys.key(spec).ok()).collect()
+        let ancestors = std::iter::successors(judge.specs.get(key), |spec| spec.parent()).skip(1);
+        ancestors.filter_map(|spec| keys.key(spec).ok()).collect()
     };
-    let pruned = store.prune(&leftovers, &before)?;
+    let pruned = store.prune(&leftovers, &ancestors)?;
     for key in &pruned.busy {
         note!("bgm: run {key} is being worked on, or a run that starts from it: left alone");
     }
@@ -63,8 +63,8 @@ pub fn prune(global: &Global, options: &Prune) -> Result<u8, CliError> {
 }
 
 /// One line each, and the sum.
-fn list(leftovers: &[Leftover]) {
-    for Leftover { kind, path, bytes, .. } in leftovers {
+fn list(leftovers: &[Part]) {
+    for Part { kind, path, bytes, .. } in leftovers {
         let kind = match kind {
             Kind::Run => "run",
             Kind::Unfinished => "unfinished run",
@@ -132,6 +132,8 @@ struct Judge<'a> {
     keys: KeyMaker<'a>,
     here: &'a Numerics,
     others_too: bool,
+    /// Of the runs that were judged, as far as they can be read.
+    specs: BTreeMap<Key, RunSpec>,
     /// Runs that nothing needs and that are kept all the same: why, and how many.
     kept: BTreeMap<String, usize>,
     judged: BTreeMap<Key, Judgement>,
@@ -146,7 +148,7 @@ enum Judgement {
 }
 
 impl Judge<'_> {
-    fn is_left_over(&mut self, part: &Leftover) -> bool {
+    fn is_left_over(&mut self, part: &Part) -> bool {
         if part.kind == Kind::SetAside {
             return true;
         }
@@ -183,6 +185,7 @@ impl Judge<'_> {
         };
         // Measurements of a run that is gone, or a beginning that says not of what.
         let Some(spec) = spec else { return Judgement::LeftOver };
+        self.specs.insert(key.clone(), spec.clone());
         if spec.numerics != *self.here && !self.others_too {
             let numerics = &spec.numerics;
             if self.needs.families.contains_key(&family(&spec)) {

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 pub fn run(global: &Global, options: &Run) -> Result<u8, CliError> {
     // First of all: a signal may come at any time, and no thread may be there before.
-    signals::stop_training()?;
+    signals::stop_training(
+        "interrupted in the middle of a long step; the next call goes on from the last checkpoint",
+    )?;
     let job = super::child::read_job(global, &options.target)?;
     let device = device::place(global)?.open(global)?;
     let (store, catalog) = (Store::open(&global.store)?, global.catalog()?);

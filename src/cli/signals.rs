@@ -85,17 +85,14 @@ pub fn end() -> ! {
 }
 
 /// Lets the run that is being trained save and stop at the first signal, and ends the process if
-/// it does not.
+/// it does not, with `message`.
 ///
 /// # Errors
 /// As [`watch`].
-pub fn stop_training() -> Result<(), CliError> {
-    watch(|| {
+pub fn stop_training(message: &'static str) -> Result<(), CliError> {
+    watch(move || {
         INTERRUPTED.store(true, Ordering::SeqCst);
-        end_soon(
-            "interrupted in the middle of a long step; the next call goes on from the last \
-             checkpoint",
-        );
+        end_soon(message);
     })
 }
 

@@ -83,6 +83,14 @@ impl Catalog {
             .map(Path::to_owned)
     }
 
+    /// Whether the files that a data set is read from are all in its folder.
+    pub fn is_whole(&self, info: &DatasetInfo, folder: &Path) -> bool {
+        match info.format {
+            Format::Idx => IDX_FILES.iter().all(|file| folder.join(file).is_file()),
+            _ => PreparedManifest::exists(folder),
+        }
+    }
+
     /// Hashes of the files that a data set is read from: pinned, or from the manifest beside them.
     ///
     /// # Errors
@@ -136,9 +144,7 @@ impl Catalog {
     /// Whether the hash of a data set is not known here.
     fn is_provisional(&self, info: &DatasetInfo) -> bool {
         let folder = self.root.join(&*info.name);
-        info.content.is_none()
-            && info.format != Format::Idx
-            && !folder.join(prepared::FOLDER).exists()
+        info.content.is_none() && info.format != Format::Idx && !PreparedManifest::exists(&folder)
     }
 
     /// Whether the hashes of a run's data, and of the data of the runs before it, are known here,

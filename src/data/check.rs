@@ -9,9 +9,8 @@ use super::stats::ChannelStats;
 use super::{DataError, ImageSet};
 use crate::digest::hex;
 use crate::image_shape::ImageShape;
-use std::path::Path;
 
-/// Result of [`check`]: everything that is installed was verified.
+/// Result of [`check`]: what was verified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
     /// Verified digest of the archive (`sha256:...` or `md5:...`); `None` if it is not installed.
@@ -46,14 +45,18 @@ impl SplitFacts {
     }
 }
 
-/// Verifies the archive (if it is installed), the unpacked files and the splits of the data set
-/// below `root` against their hashes, and recomputes the statistics of both splits.
+/// Verifies the archive (if it is there), the unpacked files (those that the archive's list names)
+/// and the splits of a data set against their hashes, and recomputes the statistics of both splits.
 ///
 /// # Errors
 /// The first file that is missing, damaged or inconsistent; [`DataError::Interrupted`] if
 /// `report` asks to stop.
-pub fn check(info: &DatasetInfo, root: &Path, report: &mut Report) -> Result<Checked, DataError> {
-    let folder = root.join(&*info.name);
+pub fn check(
+    info: &DatasetInfo,
+    catalog: &Catalog,
+    report: &mut Report,
+) -> Result<Checked, DataError> {
+    let folder = catalog.folder(info).unwrap_or_else(|| catalog.root().join(&*info.name));
     let (mut archive_found, mut unpacked) = (None, 0);
     if let Some(archive) = info.archive {
         let path = folder.join(archive.file);
@@ -76,7 +79,7 @@ pub fn check(info: &DatasetInfo, root: &Path, report: &mut Report) -> Result<Che
         }
         unpacked = files.len();
     }
-    let (train, test) = Catalog::new(root).read(info)?;
+    let (train, test) = catalog.read(info)?;
     let checked = Checked {
         archive: archive_found,
         unpacked,
@@ -92,7 +95,8 @@ pub fn check(info: &DatasetInfo, root: &Path, report: &mut Report) -> Result<Che
                 let path = folder.join(prepared::FOLDER).join(&entry.path);
                 return Err(DataError::format(
                     &path,
-                    "has channel sums in its header that differ from those of its pixels",
+                    "has channel sums in its header that differ from those of its pixels: remove \
+                     its folder and prepare or import the data set again",
                 ));
             }
         }

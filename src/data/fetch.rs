@@ -5,7 +5,7 @@
 use super::download::download;
 use super::progress::Report;
 use super::published::DatasetInfo;
-use super::{DataError, lock};
+use super::{DataError, lock, prepare};
 use std::path::Path;
 
 pub use super::fetch_options::FetchOptions;
@@ -13,8 +13,8 @@ pub use super::fetch_options::FetchOptions;
 /// What [`fetch`] had to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetched {
-    /// It was unpacked before.
-    AlreadyUnpacked,
+    /// It was unpacked before, or its splits are prepared.
+    AlreadyThere,
     /// The archive was there (put there by hand, say): verified and unpacked.
     Unpacked,
     /// Downloaded, verified and unpacked.
@@ -41,8 +41,8 @@ pub fn fetch(
     })?;
     let folder = root.join(&*info.name);
     let _lock = lock(&folder)?;
-    if archive.list(&folder).is_ok() {
-        return Ok(Fetched::AlreadyUnpacked);
+    if archive.list(&folder).is_ok() || prepare::existing(info, &folder).is_ok() {
+        return Ok(Fetched::AlreadyThere);
     }
     let path = folder.join(archive.file);
     let there = path.exists();

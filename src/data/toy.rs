@@ -10,7 +10,8 @@ pub struct Points {
     pub labels: Vec<u8>,
 }
 
-/// Training points are split 0, test points split 1.
+/// Points of a split, 0 for training and 1 for testing: first `points_per_class` of class 1, then
+/// as many of class 0. The order decides which random numbers a point gets.
 pub fn points(spec: &ToySpec, seed: u64, split: u64) -> Points {
     let mut stream = Stream::open(seed, Purpose::ToyPoints, &[split]);
     let mut out = Points { coordinates: Vec::new(), labels: Vec::new() };
@@ -27,7 +28,8 @@ pub fn points(spec: &ToySpec, seed: u64, split: u64) -> Points {
 }
 
 /// Class that the Bayes rule gives a point: the classes have the same isotropic spread, so
-/// the rule is the vertical line midway between them.
+/// the rule is the vertical line midway between them, and class 1 lies to its right
+/// (`shift > 0`).
 pub fn bayes_class(spec: &ToySpec, x: f64) -> u8 {
     u8::from(x > spec.center)
 }

@@ -39,7 +39,8 @@ impl Kind {
     pub const ALL: [Kind; 6] =
         [Kind::Crash, Kind::Torn, Kind::Full, Kind::ReadOnly, Kind::PowerLost, Kind::PowerEmptied];
 
-    /// Of those that a process of its own can suffer; a power cut needs its test's help.
+    /// The kind of this name, if a process of its own can suffer it. It cannot suffer a power cut:
+    /// only the process that wrote knows what was not synced.
     fn named(name: &str) -> Option<Kind> {
         match name {
             "crash" => Some(Kind::Crash),
@@ -89,6 +90,7 @@ struct State {
     count: u64,
     struck: bool,
     dead: bool,
+    /// How often this process was armed.
     life: u64,
     pending: Vec<Pending>,
     trace: Option<PathBuf>,
@@ -101,16 +103,20 @@ fn state() -> MutexGuard<'static, State> {
     if !state.asked {
         state.asked = true;
         state.trace = std::env::var_os("BGM_DISK_TRACE").map(PathBuf::from);
-        state.plan = std::env::var("BGM_DISK_FAULT").ok().and_then(|text| {
-            let (kind, at) = text.split_once(':')?;
-            Some((Kind::named(kind)?, at.parse().ok()?))
-        });
+        state.plan =
+            std::env::var("BGM_DISK_FAULT").ok().filter(|text| text != "none").map(|text| {
+                let plan = text
+                    .split_once(':')
+                    .and_then(|(kind, at)| Some((Kind::named(kind)?, at.parse().ok()?)));
+                plan.unwrap_or_else(|| panic!("BGM_DISK_FAULT={text}: not a kind and a number"))
+            });
     }
     state
 }
 
 /// Begins another life of this process, in which operation `plan.1` goes wrong, if there is a
-/// plan. Removed files are kept in the folder `grave` until the next call.
+/// plan. Removed files are kept in the folder `grave`, which the caller empties and which must be
+/// on the same file system.
 pub fn arm(plan: Option<(Kind, u64)>, grave: &Path) {
     let mut state = state();
     *state = State {

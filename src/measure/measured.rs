@@ -1,4 +1,4 @@
-//! What a measurement gives.
+//! The numbers that a measurement gives.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
-    /// Named numbers.
+    /// By the names in [`crate::experiments::names`]; finite, since JSON holds no other numbers.
     pub values: BTreeMap<String, f64>,
-    /// Named rows of numbers, for figures.
+    /// Rows of numbers, for figures, by their names. Some measurements have none.
     #[serde(default)]
     pub series: BTreeMap<String, Vec<f64>>,
 }

@@ -22,6 +22,8 @@ struct Page<'a> {
     verdict_counts: Vec<(usize, &'static str, &'static str)>,
     claims: Vec<ClaimView<'a>>,
     forest: Option<String>,
+    /// In which regime the claims were judged.
+    regime: String,
     /// How claims and sizes stand to what was declared before the runs.
     protocol: Option<&'a str>,
     counts: String,
@@ -99,6 +101,7 @@ pub(super) fn page(
         verdict_counts: claims::verdict_counts(&verification.claims),
         claims: verification.claims.iter().map(|c| ClaimView::new(c, context)).collect(),
         forest: forest.map(|svg| inline(&svg)),
+        regime: words::claims_regime(&verification.claims),
         protocol: verification.protocol.as_ref().map(|p| p.sentence.as_str()),
         counts: words::counts(verification),
         departures: departures.into_iter().map(view).collect(),

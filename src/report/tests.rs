@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::experiments::Experiment;
+use crate::experiments::dose::Dose;
 use crate::experiments::results::{CellResult, RunResult, SeedResult};
 use crate::spec::Key;
 use crate::train::metrics::{Evaluation, Metrics, Status};
 use crate::verify::outcome::{
-    Bearing, ClaimOutcome, RegressionOutcome, RegressionStatus, SCHEMA, Standing, Verdict,
+    Bearing, ClaimOutcome, Premise, RegressionOutcome, RegressionStatus, SCHEMA, Standing, Verdict,
     Verification,
 };
 use std::collections::BTreeMap;
@@ -138,6 +139,40 @@ fn verification() -> Verification {
 }
 
 const KINDS: [&str; 6] = ["table", "curves", "boundary", "line", "bars", "heatmap"];
+
+#[test]
+fn the_regime_of_the_claims_counts_each_cell_once_and_names_the_lowest() {
+    let premise = |cell: &str, metric: &str, lowest, holds, of_paper| Premise {
+        cell: cell.into(),
+        metric: metric.into(),
+        at_least: Some(99.5),
+        mean_at_least: Some(99.9),
+        mean: Some(99.95),
+        lowest: Some(lowest),
+        n: 3,
+        holds,
+        decay: Some(Dose { sum: 1.0, over_momentum: 1.0, of_paper }),
+        note: String::new(),
+    };
+    let claim = |experiment: &str, premises| ClaimOutcome {
+        experiment: experiment.into(),
+        premises,
+        ..ClaimOutcome::default()
+    };
+    let (fit, short) = (
+        premise("a", "train_accuracy", 99.8, true, None),
+        premise("b", "train_accuracy", 99.0, false, Some(0.25)),
+    );
+    let claims = [
+        claim("one", vec![fit.clone(), short.clone(), premise("c", "regions", 0.0, false, None)]),
+        claim("one", vec![fit.clone(), premise("b", "train_accuracy", 99.0, true, Some(0.25))]),
+        claim("two", vec![premise("a", "train_accuracy", 100.0, true, Some(0.5))]),
+    ];
+    insta::assert_snapshot!(words::claims_regime(&claims), @"Regime: 2 of the 3 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 99.00%); where there is weight decay, it is 0.250 to 0.500 of the paper's, summed over the steps.");
+    insta::assert_snapshot!(words::claims_regime(&claims[2..]), @"Regime: 1 of the 1 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 100.00%); where there is weight decay, it is 0.500 of the paper's, summed over the steps.");
+    insta::assert_snapshot!(words::claims_regime(&[claim("one", vec![fit])]), @"Regime: 1 of the 1 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 99.80%); none of them has weight decay, summed over the steps.");
+    assert_eq!(words::claims_regime(&[claim("one", Vec::new())]), "");
+}
 
 #[test]
 fn the_tables_stand_as_they_are() {

@@ -3,8 +3,9 @@
 use crate::experiments::dose::{self, Dose, PAPER_WITH_MOMENTUM};
 use crate::experiments::results::{CellResult, FIT_MEAN, Fit};
 use crate::verify::outcome::{
-    Bearing, ClaimOutcome, RegressionStatus, Standing, Verdict, Verification,
+    Bearing, ClaimOutcome, Premise, RegressionStatus, Standing, Verdict, Verification,
 };
+use std::collections::BTreeMap;
 
 pub fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
@@ -206,6 +207,48 @@ pub fn regime(cells: &[CellResult]) -> String {
         "Regime: {minima} of {} cells fit their training data (at least {FIT_MEAN}% in the mean \
          over seeds; the lowest seed of all cells: {lowest:.2}%); {doses}.",
         fits.len()
+    )
+}
+
+/// The regime in which the claims were judged: how many of the cells that they compare fit their
+/// training data, and how much weight decay these were given. Empty where no claim has such a
+/// premise.
+pub fn claims_regime(claims: &[ClaimOutcome]) -> String {
+    let mut cells: BTreeMap<(&str, &str), Vec<&Premise>> = BTreeMap::new();
+    for claim in claims {
+        for premise in claim.premises.iter().filter(|premise| premise.metric == "train_accuracy") {
+            cells.entry((&claim.experiment, &premise.cell)).or_default().push(premise);
+        }
+    }
+    if cells.is_empty() {
+        return String::new();
+    }
+    let hold = cells.values().filter(|premises| premises.iter().all(|p| p.holds)).count();
+    let lowest = |of: fn(&Premise) -> Option<f64>| {
+        let values = cells.values().flatten().filter_map(|premise| of(premise));
+        values.min_by(f64::total_cmp).map_or("–".to_owned(), |value| format!("{value:.2}%"))
+    };
+    let shares = cells.values().flatten().filter_map(|premise| premise.decay?.of_paper);
+    let (least, most) = shares
+        .fold((f64::INFINITY, 0.0_f64), |(least, most), share| (least.min(share), most.max(share)));
+    let times = |share: f64| maybe(Some(share));
+    let decay = match (least, most) {
+        (_, 0.0) => "none of them has weight decay".to_owned(),
+        _ if times(least) == times(most) => {
+            format!("where there is weight decay, it is {} of the paper's", times(most))
+        }
+        _ => format!(
+            "where there is weight decay, it is {} to {} of the paper's",
+            times(least),
+            times(most)
+        ),
+    };
+    format!(
+        "Regime: {hold} of the {} cells that these claims compare fit their training data as the \
+         claims require (lowest mean over seeds {}, lowest seed {}); {decay}, summed over the steps.",
+        cells.len(),
+        lowest(|premise| premise.mean),
+        lowest(|premise| premise.lowest),
     )
 }
 

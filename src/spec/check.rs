@@ -56,7 +56,12 @@ impl RunSpec {
         positive("network.width", self.network.width)?;
         self.check_train()?;
         match &self.start {
-            Start::Random { scale } => above_zero("start.random.scale", *scale),
+            Start::Random { scale } => ensure(
+                *scale as f32 > 0.0 && (*scale as f32).is_finite(),
+                "start.random.scale",
+                scale,
+                "must be a number above 0, in single precision too",
+            ),
             Start::Run(parent) => {
                 ensure(
                     parent.network == self.network,
@@ -117,6 +122,7 @@ impl RunSpec {
                     "must be between 1 and 1,000,000",
                 )?;
                 above_zero("data.toy.std", toy.std)?;
+                above_zero("data.toy.shift", toy.shift)?;
                 ensure(
                     self.network.arch == Arch::Mlp,
                     "network.arch",

@@ -150,7 +150,7 @@ pub struct ToySpec {
     pub center: f64,
     /// Standard deviation of both coordinates.
     pub std: f64,
-    /// Class 1 is shifted by `+shift` along x, class 0 by `-shift`.
+    /// Class 1 is shifted by `+shift` along x, class 0 by `-shift`. Above 0.
     pub shift: f64,
 }
 

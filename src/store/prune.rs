@@ -5,13 +5,14 @@ use super::lock::Silence;
 use super::{Store, StoreError, io_error, names, paths, unfinished};
 use crate::disk;
 use crate::spec::{Key, RunSpec};
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Something in a store that can go.
+/// A part of a store that belongs to one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leftover {
+pub struct Part {
     pub kind: Kind,
     pub key: Key,
     /// Its file or folder.
@@ -26,7 +27,7 @@ pub enum Kind {
     /// Begun, not finished.
     Unfinished,
     Measurement,
-    /// A damaged run that was kept for a look at it.
+    /// A damaged run that was set aside for inspection.
     SetAside,
 }
 
@@ -34,8 +35,9 @@ pub enum Kind {
 #[derive(Debug, Default)]
 pub struct Pruned {
     pub removed: usize,
+    /// Bytes of what was removed.
     pub bytes: u64,
-    /// Runs that a process works on, or may work on: nothing of theirs was touched.
+    /// Runs whose parts stay because a process works on them, or on a run that starts from them.
     pub busy: BTreeSet<Key>,
 }
 
@@ -46,15 +48,15 @@ impl Store {
         serde_json::from_slice(&text).ok()
     }
 
-    /// Everything of the store that belongs to a run, the parts of a run together.
+    /// The parts of all runs, those of a run together. Locks and logs are not among them.
     ///
     /// # Errors
     /// If a folder cannot be read.
-    pub fn parts(&self) -> Result<Vec<Leftover>, StoreError> {
+    pub fn parts(&self) -> Result<Vec<Part>, StoreError> {
         let mut parts = Vec::new();
-        let part = |kind, key: &Key, path: PathBuf| -> Result<Leftover, StoreError> {
+        let part = |kind, key: &Key, path: PathBuf| -> Result<Part, StoreError> {
             let bytes = size(&path).map_err(io_error(&path))?;
-            Ok(Leftover { kind, key: key.clone(), path, bytes })
+            Ok(Part { kind, key: key.clone(), path, bytes })
         };
         for name in names(&self.root)? {
             if let Ok(key) = name.parse::<Key>() {
@@ -83,37 +85,51 @@ impl Store {
     }
 
     /// Removes `leftovers`, each under its run's lock. Runs whose lock another process holds are
-    /// left alone, and so are those that `spares` names for such a run: those that it starts from.
+    /// left alone, and so are those that such a run starts from. `ancestors` names those of a
+    /// run: its parent, the parent's parent, and so on.
     ///
     /// # Errors
-    /// If the disk refuses. Whatever was removed until then is gone, whole.
+    /// If the disk refuses. A finished run is then there whole or not at all; of another part,
+    /// some files may be gone.
     pub fn prune(
         &self,
-        leftovers: &[Leftover],
-        spares: &dyn Fn(&Key) -> Vec<Key>,
+        leftovers: &[Part],
+        ancestors: &dyn Fn(&Key) -> Vec<Key>,
     ) -> Result<Pruned, StoreError> {
-        let mut pruned = Pruned::default();
-        let mut guards = Vec::new();
-        let keys: BTreeSet<&Key> = leftovers.iter().map(|leftover| &leftover.key).collect();
-        for key in keys {
-            match self.try_lock(key, &mut Silence::default())? {
-                Some(guard) => guards.push(guard),
-                None => {
-                    pruned.busy.extend(spares(key));
-                    pruned.busy.insert(key.clone());
-                }
-            }
+        let mut parts: BTreeMap<&Key, Vec<&Part>> = BTreeMap::new();
+        for leftover in leftovers {
+            parts.entry(&leftover.key).or_default().push(leftover);
         }
-        for leftover in leftovers.iter().filter(|leftover| !pruned.busy.contains(&leftover.key)) {
-            self.remove(leftover).map_err(io_error(&leftover.path))?;
-            pruned.removed += 1;
-            pruned.bytes += leftover.bytes;
+        // Children before their parents: at a run's turn it is known whether one that starts from
+        // it is worked on.
+        let mut turns: Vec<(Vec<Key>, &Key)> =
+            parts.keys().map(|key| (ancestors(key), *key)).collect();
+        turns.sort_by_key(|(ancestors, key)| (Reverse(ancestors.len()), *key));
+        let mut pruned = Pruned::default();
+        for (ancestors, key) in turns {
+            if pruned.busy.contains(key) {
+                continue;
+            }
+            let Some(_guard) = self.try_lock(key, &mut Silence::default())? else {
+                pruned.busy.extend(ancestors.into_iter().filter(|key| parts.contains_key(key)));
+                pruned.busy.insert(key.clone());
+                continue;
+            };
+            for leftover in &parts[key] {
+                // Another process may have removed it since it was listed.
+                if leftover.path.symlink_metadata().is_err() {
+                    continue;
+                }
+                self.remove(leftover).map_err(io_error(&leftover.path))?;
+                pruned.removed += 1;
+                pruned.bytes += leftover.bytes;
+            }
         }
         Ok(pruned)
     }
 
     /// Removes a part whose run's lock is held.
-    fn remove(&self, leftover: &Leftover) -> io::Result<()> {
+    fn remove(&self, leftover: &Part) -> io::Result<()> {
         match leftover.kind {
             Kind::Measurement => {
                 disk::remove_file(&leftover.path)?;
@@ -134,15 +150,22 @@ impl Store {
     }
 }
 
-/// Bytes of a file, or of all files below a folder. Links are not followed.
+/// Bytes of a file, or of all files below a folder. Links are not followed. Beside a process
+/// that trains, files come and go: what is gone takes no bytes.
 fn size(path: &Path) -> io::Result<u64> {
-    let found = std::fs::symlink_metadata(path)?;
-    if !found.is_dir() {
-        return Ok(found.len());
+    let measure = || -> io::Result<u64> {
+        let found = std::fs::symlink_metadata(path)?;
+        if !found.is_dir() {
+            return Ok(found.len());
+        }
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(path)? {
+            bytes += size(&entry?.path())?;
+        }
+        Ok(bytes)
+    };
+    match measure() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+        measured => measured,
     }
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(path)? {
-        bytes += size(&entry?.path())?;
-    }
-    Ok(bytes)
 }

@@ -14,7 +14,7 @@ pub enum Mode {
     Train,
     /// The running ones.
     Evaluation,
-    /// From the batch; the running ones become those of this batch.
+    /// From the batch; the running ones become its mean and its unbiased variance.
     Calibrate,
     /// From the batch; the running ones are left alone.
     Batch,
@@ -36,7 +36,7 @@ pub(super) fn convolution(
         return input.flatten(1, -1).linear(weight, bias);
     }
     let (stride, padding) = (conv.stride as i64, conv.padding as i64);
-    if conv.kernel == [1, 1] {
+    if conv.kernel == [1, 1] && conv.padding == 0 {
         return pointwise(input, weight, bias, stride);
     }
     input.conv2d(weight, bias, [stride; 2], [padding; 2], [1, 1], 1)
@@ -44,11 +44,12 @@ pub(super) fn convolution(
 
 /// A 1x1 convolution without padding: one matrix product over all pixels.
 ///
-/// Not `conv2d`: oneDNN's kernels for the gradient of the weights (libtorch 2.11.0) write past
-/// the end of their memory for channels-last tensors and a stride above 1, and the process dies
-/// later in the allocator. Without AVX-512 (`jit_avx2_1x1_convolution_bwd_weights`) at 2 to 7
-/// input channels; with it and two threads at 8 and 12, not at 16. It is as fast. The test below
-/// holds it against `conv2d`.
+/// `conv2d` is avoided because oneDNN's kernels for the gradient of the weights (libtorch 2.11.0)
+/// write past the end of their memory for channels-last tensors and a stride above 1, and the
+/// process dies later in the allocator. Without AVX-512 (`jit_avx2_1x1_convolution_bwd_weights`)
+/// at 2 to 7 input channels; with it and two threads at 8 and 12, not at 16. The matrix product is
+/// as fast. The test below holds it against `conv2d`, in double precision, which oneDNN does not
+/// compute.
 fn pointwise(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: i64) -> Tensor {
     let strided;
     let pixels = if stride == 1 {
@@ -77,7 +78,7 @@ pub(super) fn batch_norm(
         mode != Mode::Evaluation,
         if mode == Mode::Calibrate { 1.0 } else { BATCH_NORM_MOMENTUM },
         BATCH_NORM_EPS,
-        true,
+        /* cudnn_enabled */ true,
     )
 }
 
@@ -95,17 +96,22 @@ mod tests {
 
     #[test]
     fn pointwise_convolutions_are_conv2d_forward_and_backward() {
-        for (inputs, outputs, side, stride) in [(3, 5, 7, 1), (4, 8, 7, 2), (12, 1, 4, 2)] {
+        for (inputs, outputs, side, stride, biased) in
+            [(3, 5, 7, 1, true), (4, 8, 7, 2, false), (12, 1, 4, 2, true)]
+        {
             let x = values(&[2, inputs, side, side], 0.1);
             let weight = values(&[outputs, inputs, 1, 1], 0.2);
             let bias = values(&[outputs], 0.3);
-            let ours = pointwise(&x, &weight, Some(&bias), stride);
-            let theirs = x.conv2d(&weight, Some(&bias), [stride; 2], [0, 0], [1, 1], 1);
+            let given = biased.then_some(&bias);
+            let ours = pointwise(&channels_last(&x), &weight, given, stride);
+            let theirs = x.conv2d(&weight, given, [stride; 2], [0, 0], [1, 1], 1);
             assert_eq!(ours.size(), theirs.size());
             let upstream = values(&ours.size(), 0.4).detach();
             let gradients = |y: &Tensor| {
                 let loss = (y * &upstream).sum(Kind::Double);
-                Tensor::run_backward(&[loss], &[&x, &weight, &bias], true, false)
+                let of = [Some(&x), Some(&weight), given];
+                let of: Vec<&Tensor> = of.into_iter().flatten().collect();
+                Tensor::run_backward(&[loss], &of, true, false)
             };
             let pairs = gradients(&ours).into_iter().zip(gradients(&theirs));
             for (a, b) in pairs.chain([(ours.shallow_clone(), theirs.shallow_clone())]) {

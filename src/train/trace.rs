@@ -26,14 +26,17 @@ pub struct Traced {
 /// `before/<k>/weights/<name>`, `before/<k>/optimizer/...`.
 ///
 /// # Errors
-/// If data or weights cannot be read or the device fails.
+/// If data or weights cannot be read or the device fails; [`TrainError::Interrupted`] if `stop`
+/// says so after a step that is not the last.
 pub fn trace(
     spec: &RunSpec,
     inputs: &Inputs<'_>,
     steps: usize,
     states_every: Option<NonZeroUsize>,
+    stop: &dyn Fn() -> bool,
 ) -> Result<Traced, TrainError> {
     let mut tracer = Tracer {
+        stop,
         steps,
         states_every,
         tensors: NamedTensors::new(),
@@ -42,10 +45,11 @@ pub fn trace(
         before: Totals::default(),
         last: None,
     };
-    match train(spec, inputs, &mut tracer) {
-        // How the tracer ends a run that is longer than the trace.
-        Err(TrainError::Interrupted(_)) | Ok(_) => {}
-        Err(problem) => return Err(problem),
+    if let Err(problem) = train(spec, inputs, &mut tracer) {
+        // The tracer ends a run that is longer than the trace in the same way.
+        if tracer.last.is_none() {
+            return Err(problem);
+        }
     }
     let Tracer { mut tensors, rates, losses, last, .. } = tracer;
     let steps = losses.len();
@@ -59,7 +63,8 @@ pub fn trace(
 }
 
 /// Writes down each step.
-struct Tracer {
+struct Tracer<'a> {
+    stop: &'a dyn Fn() -> bool,
     steps: usize,
     states_every: Option<NonZeroUsize>,
     tensors: NamedTensors,
@@ -75,7 +80,7 @@ fn under(place: &str, named: NamedTensors) -> NamedTensors {
     named.into_iter().map(|(name, tensor)| (format!("{place}/{name}"), tensor)).collect()
 }
 
-impl Observer for Tracer {
+impl Observer for Tracer<'_> {
     fn begins(&mut self, graph: &crate::models::graph::Graph, state: &State) {
         self.tensors.extend(under("initial", weights::named(graph, state)));
     }
@@ -109,7 +114,10 @@ impl Observer for Tracer {
                 let next = format!("before/{done}");
                 self.tensors.extend(under(&next, checkpoint::tensors(step.backend)));
             }
-            return Ok(());
+            return match self.interrupted() {
+                false => Ok(()),
+                true => Err(TrainError::Interrupted(step.at)),
+            };
         }
         self.end(step.backend);
         Err(TrainError::Interrupted(step.at))
@@ -123,12 +131,16 @@ impl Observer for Tracer {
         Ok(())
     }
 
+    fn interrupted(&self) -> bool {
+        (self.stop)()
+    }
+
     fn ends(&mut self, backend: &dyn Backend) {
         self.end(backend);
     }
 }
 
-impl Tracer {
+impl Tracer<'_> {
     fn end(&mut self, backend: &dyn Backend) {
         let named = weights::named(backend.graph(), &backend.state());
         self.last = Some(under("final", named));

@@ -6,10 +6,11 @@ use bad_global_minima::backend::Totals;
 
 /// What a batch's logits give.
 pub struct Loss<T> {
-    /// One an example.
+    /// One per example, not divided by their number.
     losses: Vec<T>,
     correct: i64,
-    /// With respect to the logits.
+    /// With respect to the logits, of what training follows: the mean cross-entropy over the
+    /// batch, or the sum of the binary ones (docs/numerics.md).
     pub gradient: Maps<T>,
 }
 

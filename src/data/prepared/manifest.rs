@@ -41,6 +41,11 @@ impl PreparedManifest {
         PreparedManifest::parse(&text).map_err(|problem| DataError::format(&path, problem))
     }
 
+    /// Whether the data set in `folder` was prepared to the end: the manifest comes last.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join(FOLDER).join(MANIFEST).is_file()
+    }
+
     /// Reads the text of a manifest.
     ///
     /// # Errors

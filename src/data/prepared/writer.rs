@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub(in crate::data) struct Writer {
     path: PathBuf,
     temporary: PathBuf,
-    out: Option<BufWriter<File>>,
+    out: BufWriter<File>,
     labels: Vec<u8>,
     header: Header,
 }
@@ -37,7 +37,7 @@ impl Writer {
         };
         let out = create().map_err(|e| DataError::io(&temporary, e, "is the folder writable?"))?;
         let header = Header { shape, classes, count: 0, stats: ChannelStats::new(shape.channels) };
-        Ok(Writer { path, temporary, out: Some(out), labels: Vec::new(), header })
+        Ok(Writer { path, temporary, out, labels: Vec::new(), header })
     }
 
     /// Images so far.
@@ -54,20 +54,19 @@ impl Writer {
     pub(in crate::data) fn push(&mut self, label: u8, image: &[u8]) -> Result<(), DataError> {
         debug_assert_eq!(image.len(), self.header.shape.values());
         debug_assert!(u32::from(label) < self.header.classes);
-        let written = self.out.as_mut().map_or(Ok(()), |out| out.write_all(image));
-        written.map_err(|e| DataError::io(&self.temporary, e, "is the disk full?"))?;
+        self.out
+            .write_all(image)
+            .map_err(|e| DataError::io(&self.temporary, e, "is the disk full?"))?;
         self.header.stats.add(image);
         self.header.count += 1;
         self.labels.push(label);
         Ok(())
     }
 
-    /// Puts labels and header in place and gives the file its name. The hash is taken from
-    /// the finished file: what is on the disk, not what was meant to be.
+    /// Puts labels and header in place and gives the file its name. The header comes first and is
+    /// known last, so that the hash cannot be taken while the file is written.
     pub(in crate::data) fn finish(mut self) -> Result<FileEntry, DataError> {
-        let Some(mut out) = self.out.take() else {
-            return Err(DataError::format(&self.path, "was finished before"));
-        };
+        let out = &mut self.out;
         let mut write = || {
             out.write_all(&self.labels)?;
             out.seek(SeekFrom::Start(0))?;
