@@ -190,6 +190,26 @@ fn hash(root: &Path, name: &str, from: &Path, options: &ImportOptions) -> String
 }
 
 #[test]
+fn a_preparation_that_failed_is_called_incomplete_and_keeps_nobody_from_planning() {
+    let place = Workplace::new();
+    let data = place.path("data");
+    fs::create_dir_all(data.join("restricted-imagenet/prepared")).unwrap();
+    let bgm = |arguments: &[&str]| {
+        let output = place.bgm(&[&["--data", data.to_str().unwrap()], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    bgm(&["--profile", "paper", "--only", "table1_networks", "--seeds", "1", "plan"]);
+    let listed = bgm(&["data", "list"]);
+    let line = listed.lines().find(|line| line.starts_with("restricted-imagenet")).unwrap();
+    assert!(line.contains("incomplete: "), "{line}");
+    let line = listed.lines().find(|line| line.starts_with("fashion-mnist-pool")).unwrap();
+    assert!(!line.contains("incomplete") && !line.contains("not installed"), "{line}");
+    let checked = bgm(&["data", "check", "fashion-mnist-subset"]);
+    assert!(checked.contains("fashion-mnist-subset: "), "{checked}");
+}
+
+#[test]
 fn the_hash_is_that_of_pixels_labels_and_order_alone() {
     let (from, root) = place();
     let source = from.path().join("a");

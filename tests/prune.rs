@@ -169,6 +169,26 @@ fn a_run_that_somebody_works_on_and_the_one_before_it_are_left_alone() {
 }
 
 #[test]
+fn what_another_process_has_removed_meanwhile_is_passed_over() {
+    let here = Cluttered::new();
+    let store = here.store();
+    let listed: Vec<_> = store
+        .parts()
+        .unwrap()
+        .into_iter()
+        .filter(|part| here.clutter.contains(&part.key))
+        .collect();
+    let bytes: u64 = listed.iter().map(|part| part.bytes).sum();
+    let nobody = |_: &Key| Vec::new();
+    let first = store.prune(&listed, &nobody).unwrap();
+    assert_eq!((first.removed, first.bytes), (listed.len(), bytes));
+    let second = store.prune(&listed, &nobody).unwrap();
+    assert_eq!((second.removed, second.bytes, second.busy.len()), (0, 0, 0));
+    let left = std::fs::read_dir(here.place.path("runs")).unwrap().flatten();
+    assert!(left.map(|e| e.file_name()).all(|name| !name.to_string_lossy().ends_with(".partial")));
+}
+
+#[test]
 fn runs_of_other_numerics_go_only_when_asked() {
     let here = Cluttered::new();
     let store = here.store();

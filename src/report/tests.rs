@@ -168,9 +168,9 @@ fn the_regime_of_the_claims_counts_each_cell_once_and_names_the_lowest() {
         claim("one", vec![fit.clone(), premise("b", "train_accuracy", 99.0, true, Some(0.25))]),
         claim("two", vec![premise("a", "train_accuracy", 100.0, true, Some(0.5))]),
     ];
-    insta::assert_snapshot!(words::claims_regime(&claims), @"Regime: 2 of the 3 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 99.00%); where there is weight decay, it is 0.250 to 0.500 of the paper's, summed over the steps.");
-    insta::assert_snapshot!(words::claims_regime(&claims[2..]), @"Regime: 1 of the 1 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 100.00%); where there is weight decay, it is 0.500 of the paper's, summed over the steps.");
-    insta::assert_snapshot!(words::claims_regime(&[claim("one", vec![fit])]), @"Regime: 1 of the 1 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 99.80%); none of them has weight decay, summed over the steps.");
+    insta::assert_snapshot!(words::claims_regime(&claims), @"Regime: 2 of the 3 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 99.00%); their weight decay, where there is any, sums up to 0.250 to 0.500 of the paper's.");
+    insta::assert_snapshot!(words::claims_regime(&claims[2..]), @"Regime: 1 of the 1 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 100.00%); their weight decay, where there is any, sums up to 0.500 of the paper's.");
+    insta::assert_snapshot!(words::claims_regime(&[claim("one", vec![fit])]), @"Regime: 1 of the 1 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 99.80%); none of them has weight decay.");
     assert_eq!(words::claims_regime(&[claim("one", Vec::new())]), "");
 }
 

@@ -231,21 +231,17 @@ pub fn claims_regime(claims: &[ClaimOutcome]) -> String {
     let shares = cells.values().flatten().filter_map(|premise| premise.decay?.of_paper);
     let (least, most) = shares
         .fold((f64::INFINITY, 0.0_f64), |(least, most), share| (least.min(share), most.max(share)));
-    let times = |share: f64| maybe(Some(share));
     let decay = match (least, most) {
         (_, 0.0) => "none of them has weight decay".to_owned(),
-        _ if times(least) == times(most) => {
-            format!("where there is weight decay, it is {} of the paper's", times(most))
+        (least, most) => {
+            let (least, most) = (maybe(Some(least)), maybe(Some(most)));
+            let range = if least == most { most } else { format!("{least} to {most}") };
+            format!("their weight decay, where there is any, sums up to {range} of the paper's")
         }
-        _ => format!(
-            "where there is weight decay, it is {} to {} of the paper's",
-            times(least),
-            times(most)
-        ),
     };
     format!(
         "Regime: {hold} of the {} cells that these claims compare fit their training data as the \
-         claims require (lowest mean over seeds {}, lowest seed {}); {decay}, summed over the steps.",
+         claims require (lowest mean over seeds {}, lowest seed {}); {decay}.",
         cells.len(),
         lowest(|premise| premise.mean),
         lowest(|premise| premise.lowest),
