@@ -196,7 +196,7 @@ fn the_runs_of_a_gpu_are_judged_where_there_is_none() {
     assert_eq!(text(&blessed.stdout), "no number and no verdict changes\n");
 }
 
-/// R1 was blessed with the seeds that one of its cells shares with N3; alone, it has fewer.
+/// R2b was blessed with the seeds that its cells share with R7; alone, it has fewer.
 #[test]
 fn an_experiment_by_itself_is_as_blessed_with_fewer_shared_seeds() {
     let place = with_records_of("desk");
@@ -204,14 +204,13 @@ fn an_experiment_by_itself_is_as_blessed_with_fewer_shared_seeds() {
         let arguments = ["--profile", "desk", "--only", only, "verify", "--format", "json"];
         let output = place.bgm(&arguments);
         let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let claim = found["claims"].as_array().unwrap().iter().find(|c| c["id"] == "R1").cloned();
+        let claim = found["claims"].as_array().unwrap().iter().find(|c| c["id"] == "R2b").cloned();
         (output.status.code(), claim.unwrap())
     };
-    let (code, alone) = verify("r1_zero_out");
+    let (code, alone) = verify("r2_constant_rate");
     assert_eq!(code, Some(0), "{alone}");
-    // N3's premise failed, so that both together are incomplete.
-    let (code, together) = verify("r1_zero_out,x5_training_size");
-    assert_eq!(code, Some(3), "{together}");
+    let (code, together) = verify("r2_constant_rate,r7_grid_vanilla");
+    assert_eq!(code, Some(0), "{together}");
     for claim in [&alone, &together] {
         assert_eq!(claim["standing"], "as_blessed", "{claim}");
     }

@@ -108,6 +108,7 @@ fn verify(
         reference,
         platform: &platform(device),
         only: &[],
+        contradicted: &BTreeMap::new(),
         strict,
     })
 }
@@ -437,6 +438,7 @@ fn of(lines: &str, results: &[ExperimentResult]) -> ClaimOutcome {
         reference: None,
         platform: &platform("A"),
         only: &[],
+        contradicted: &BTreeMap::new(),
         strict: false,
     });
     v.claims.into_iter().next().expect("the claim is judged")

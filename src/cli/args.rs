@@ -35,13 +35,15 @@ pub struct Arguments {
 pub const DATA: &str = "data";
 /// The default of `--tables`.
 pub const TABLES: &str = "paper_tables";
+/// The default of `--store`.
+pub const STORE: &str = "runs";
 /// The default of `--expected`.
 pub const EXPECTED: &str = "expected";
 
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// Folder of finished runs.
-    #[arg(long, global = true, default_value = "runs")]
+    #[arg(long, global = true, default_value = STORE)]
     pub store: PathBuf,
     /// Folder of data sets.
     #[arg(long, global = true, default_value = DATA)]

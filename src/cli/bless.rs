@@ -41,15 +41,11 @@ pub fn bless(global: &Global, options: &Bless) -> Result<u8, CliError> {
         note!("nothing written; --write makes this {}", path.display());
         return Ok(exit::SUCCESS);
     }
-    let text = toml::to_string(&new)
-        .map_err(|e| CliError::Environment(format!("reference as TOML: {e}")))?;
-    let header = "# Blessed reference values, raw per seed. Made by `bgm bless`; do not edit.\n";
-    crate::disk::replace(
-        &path,
-        format!("{header}{text}").as_bytes(),
-        &std::process::id().to_string(),
-    )
-    .map_err(|e| CliError::Environment(format!("{}: {e}", path.display())))?;
+    let text = new.to_text().map_err(|problem| {
+        CliError::Usage(format!("nothing was written, it could not be read again: {problem}"))
+    })?;
+    crate::disk::replace(&path, text.as_bytes(), &std::process::id().to_string())
+        .map_err(|e| CliError::Environment(format!("{}: {e}", path.display())))?;
     note!("{} written", path.display());
     Ok(exit::SUCCESS)
 }

@@ -8,6 +8,7 @@ use crate::experiments::Profile;
 use crate::verify::exit;
 use crate::verify::protocol::{self, Declared, ProtocolOutcome, ProtocolStamp};
 use crate::verify::reference::Reference;
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -43,14 +44,33 @@ pub fn stamp(global: &Global) -> Result<Option<ProtocolStamp>, CliError> {
     Ok(Some(ProtocolStamp { blessed, ..stamp }))
 }
 
-/// How claims and sizes stand to the protocol; `None` if there is none.
+/// The claims that are other ones than when the reference was blessed, as far as it remembers.
+pub fn changed_claims(
+    global: &Global,
+    blessed: Option<&Reference>,
+) -> Result<BTreeSet<String>, CliError> {
+    let stamp = blessed.and_then(|reference| reference.protocol.as_ref());
+    let Some(then) = stamp.and_then(|stamp| stamp.blessed.as_ref()) else {
+        return Ok(BTreeSet::new());
+    };
+    let now = declared(global, &[])?.claims;
+    let is_changed = |(id, hash): &(&String, &String)| now.get(*id) != Some(*hash);
+    Ok(then.claims.iter().filter(is_changed).map(|(id, _)| id.clone()).collect())
+}
+
+/// How claims and sizes stand to the protocol; `None` if there is none and none was blessed.
 pub fn outcome(
     global: &Global,
     blessed: Option<&Reference>,
 ) -> Result<Option<ProtocolOutcome>, CliError> {
-    let Some((text, stamp)) = text(global)? else { return Ok(None) };
-    let now = declared(global, std::slice::from_ref(&global.profile))?;
     let blessed = blessed.and_then(|reference| reference.protocol.as_ref());
+    let (text, stamp) = match text(global)? {
+        Some(found) => found,
+        // The reference remembers what was declared, and that there was a protocol.
+        None if blessed.is_some_and(|stamp| stamp.blessed.is_some()) => Default::default(),
+        None => return Ok(None),
+    };
+    let now = declared(global, std::slice::from_ref(&global.profile))?;
     let outcome = protocol::compare((&text, &stamp), blessed, &now, &global.profile)?;
     Ok(Some(outcome))
 }

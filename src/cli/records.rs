@@ -1,7 +1,7 @@
 //! Records of blessed runs that stand in for runs that the store lacks.
 
 use super::CliError;
-use super::args::Global;
+use super::args::{Global, STORE};
 use super::session::Session;
 use crate::store::{Store, Unpacked};
 use std::collections::BTreeMap;
@@ -39,6 +39,10 @@ pub fn unpack(path: &Path) -> Result<Vec<Unpacked>, CliError> {
 
 /// The records for a report: those that are asked for; the repository's if the store has no run
 /// of the profile, so that there is something to show.
+///
+/// # Errors
+/// If one of them is damaged, or the store that was named is not there or cannot be read: a
+/// mistyped `--store` must not pass for an empty one.
 pub fn of_report(
     global: &Global,
     wanted: Option<&Path>,
@@ -46,6 +50,9 @@ pub fn of_report(
 ) -> Result<Vec<Unpacked>, CliError> {
     if let Some(path) = wanted {
         return unpack(path);
+    }
+    if global.store != Path::new(STORE) || global.store.exists() {
+        Store::existing(&global.store)?.keys()?;
     }
     let is_empty = !session.plan.runs.keys().any(|key| session.store.holds(key));
     if is_empty { all(global) } else { Ok(Vec::new()) }
@@ -55,7 +62,7 @@ pub fn of_report(
 pub fn sentence(session: &Session) -> String {
     let evidence = session.evidence();
     let mut counts: BTreeMap<&Path, usize> = BTreeMap::new();
-    for key in session.plan.runs.keys().filter(|key| evidence.is_from_records(key)) {
+    for key in session.plan.runs.keys().filter(|key| evidence.is_record(key)) {
         *counts.entry(evidence.origin(key)).or_default() += 1;
     }
     if counts.is_empty() {

@@ -29,12 +29,11 @@ pub fn report(global: &Global, options: &Report) -> Result<u8, CliError> {
     let (bar, mut session) = (Bar::read(global)?, Session::plan(global)?);
     session.records = records::of_report(global, options.records.as_deref(), &session)?;
     if session.records.is_empty() {
-        // A mistyped --store must not pass for an empty one.
         session.store = Store::existing(&global.store)?;
     }
     session::check_writable(&options.out)?;
     let (results, platform) = (session.results(), session.platform(global)?);
-    let verification = bar.judge(global, (&results, &platform), false);
+    let verification = bar.judge(global, &session.plan, (&results, &platform), false);
     write(global, &options.out, &session, (&results, &verification), &platform)?;
     Ok(exit::SUCCESS)
 }

@@ -64,7 +64,7 @@ pub fn reproduce(global: &Global, options: &Reproduce) -> Result<u8, CliError> {
         environment = outcome.environment;
     }
     let results = session.results();
-    let verification = bar.judge(global, (&results, &platform), options.strict);
+    let verification = bar.judge(global, &session.plan, (&results, &platform), options.strict);
     report::write(global, &options.out, &session, (&results, &verification), &platform)?;
     // A departure is one whatever else went wrong.
     let is_environment = environment && verification.exit != exit::DEPARTURE;

@@ -17,6 +17,7 @@ use crate::verify::claims::Claims;
 use crate::verify::outcome::Verification;
 use crate::verify::protocol::ProtocolOutcome;
 use crate::verify::reference::Reference;
+use crate::verify::rejudge;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -166,6 +167,8 @@ pub struct Bar {
     claims: Claims,
     blessed: Option<Reference>,
     protocol: Option<ProtocolOutcome>,
+    /// Claims that are other ones than when the reference was blessed.
+    changed: BTreeSet<String>,
 }
 
 impl Bar {
@@ -174,20 +177,29 @@ impl Bar {
         let claims = Claims::read(&global.expected.join("claims.toml"), &global.tables)?;
         let blessed = Reference::of_profile(&global.expected, &global.profile)?;
         let protocol = protocol::outcome(global, blessed.as_ref())?;
-        Ok(Bar { claims, blessed, protocol })
+        let changed = protocol::changed_claims(global, blessed.as_ref())?;
+        Ok(Bar { claims, blessed, protocol, changed })
     }
 
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// The verdicts on `results`, which were made on `platform`.
+    /// The verdicts on `results`, those of `plan`, which were made on `platform`.
     pub fn judge(
         &self,
         global: &Global,
+        plan: &Plan,
         (results, platform): (&[ExperimentResult], &Platform),
         strict: bool,
     ) -> Verification {
+        let contradicted = match &self.blessed {
+            Some(blessed) => {
+                let skip = |id: &str| self.changed.contains(id);
+                rejudge::contradictions(blessed, plan, &self.claims, &skip)
+            }
+            None => BTreeMap::new(),
+        };
         let mut verification = crate::verify::verify(&Case {
             profile: &global.profile,
             results,
@@ -195,6 +207,7 @@ impl Bar {
             reference: self.blessed.as_ref(),
             platform,
             only: &global.only,
+            contradicted: &contradicted,
             strict,
         });
         verification.protocol.clone_from(&self.protocol);

@@ -10,7 +10,7 @@ use crate::verify::junit;
 pub fn verify(global: &Global, options: &Verify) -> Result<u8, CliError> {
     let (bar, session) = (Bar::read(global)?, Session::read(global)?);
     let (results, platform) = (session.results(), session.platform(global)?);
-    let verification = bar.judge(global, (&results, &platform), options.strict);
+    let verification = bar.judge(global, &session.plan, (&results, &platform), options.strict);
     if let Some(path) = &options.junit {
         let text = junit::to_xml(&verification).map_err(CliError::Environment)?;
         std::fs::write(path, text)

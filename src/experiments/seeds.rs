@@ -77,7 +77,8 @@ impl<'de> Deserialize<'de> for Seeds {
             Count(u64),
             Text(String),
         }
-        let text = match Written::deserialize(deserializer)? {
+        let unreadable = |_| D::Error::custom("seeds: write N for the first N seeds, or \"A..B\"");
+        let text = match Written::deserialize(deserializer).map_err(unreadable)? {
             Written::Count(count) => count.to_string(),
             Written::Text(text) => text,
         };

@@ -1,7 +1,8 @@
 //! The verdicts in short, on a terminal.
 
 use super::words::{self, DECAY};
-use crate::verify::outcome::{ClaimOutcome, Premise, Verdict, Verification};
+use crate::verify::exit;
+use crate::verify::outcome::{ClaimOutcome, Premise, RegressionOutcome, Verdict, Verification};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
@@ -48,7 +49,13 @@ pub fn terminal_summary(
         text += &format!("{table}\n");
     }
     text += &premises(&verification.claims, color);
-    text += &format!("Compared with the blessed values: {}.\n", words::counts(verification));
+    text += &format!("Compared with the blessed values: {}", words::counts(verification));
+    if verification.regression.is_empty() || verification.basis.is_empty() {
+        text += ".\n";
+    } else {
+        text += &format!(" ({}).\n", verification.basis);
+    }
+    text += &departures(&verification.regression);
     if let Some(protocol) = &verification.protocol {
         text += &format!("{}.\n", protocol.sentence);
     }
@@ -60,6 +67,31 @@ pub fn terminal_summary(
     }
     let exit = verification.exit;
     text + &format!("Profile {profile}: {} (exit code {exit}).\n", words::exit(exit))
+}
+
+/// Most numbers that are named one by one.
+const MAX_NAMED: usize = 12;
+
+/// The numbers that are not as they were blessed, those outside first.
+fn departures(regression: &[RegressionOutcome]) -> String {
+    let mut named: Vec<&RegressionOutcome> =
+        regression.iter().filter(|outcome| outcome.status.exit() != exit::SUCCESS).collect();
+    named.sort_by_key(|outcome| outcome.status.exit() != exit::DEPARTURE);
+    let mut text = String::new();
+    for outcome in named.iter().take(MAX_NAMED) {
+        let RegressionOutcome { experiment, cell, metric, value, expected, note, .. } = outcome;
+        let status = words::status(outcome.status);
+        text += &format!("  {status}: {experiment} [{cell}] {metric}");
+        if let (Some(value), Some(expected)) = (value, expected) {
+            text += &format!(": {value}, blessed {expected}");
+        }
+        text += &if note.is_empty() { "\n".to_owned() } else { format!(" ({note})\n") };
+    }
+    if named.len() > MAX_NAMED {
+        let more = named.len() - MAX_NAMED;
+        text += &format!("  ... and {more} more: --format json and the report have them all\n");
+    }
+    text
 }
 
 /// A claim's effect with its interval, or why there is none.

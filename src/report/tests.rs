@@ -134,6 +134,7 @@ fn verification() -> Verification {
         regression: vec![regression],
         cells: Vec::new(),
         lacking: Vec::new(),
+        basis: "bit for bit, both of portable-1".to_owned(),
         protocol: None,
     }
 }

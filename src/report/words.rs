@@ -125,7 +125,8 @@ pub fn direction(claim: &ClaimOutcome) -> String {
 /// How a verdict stands to the blessed one; empty where there is nothing to say.
 pub fn standing(claim: &ClaimOutcome) -> String {
     let words = match claim.standing {
-        Standing::AsBlessed | Standing::Unblessed => "",
+        Standing::AsBlessed => "",
+        Standing::Unblessed => "no verdict is blessed",
         Standing::WithinChance => "not the blessed verdict, by no more than chance",
         Standing::Departed => "departs from what was blessed",
         Standing::Incomplete => "incomplete",

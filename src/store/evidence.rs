@@ -44,9 +44,9 @@ impl<'a> Evidence<'a> {
         self.stand_in(key).map_or(self.store.root(), |records| &records.file)
     }
 
-    /// Whether a run is a record of one of the files.
-    pub fn is_from_records(&self, key: &Key) -> bool {
-        self.stand_in(key).is_some()
+    /// Whether a run is a record, of one of the files or merged into the store.
+    pub fn is_record(&self, key: &Key) -> bool {
+        self.stand_in(key).is_some() || self.store.is_record(key)
     }
 
     /// As [`Store::look_up`].

@@ -5,7 +5,7 @@
 //! without times or owners: the same store gives the same bytes.
 
 use super::record::{RunManifest, json};
-use super::{MAX_TEXT_BYTES, Store, StoreError, damaged, io_error, merge, open, paths, read};
+use super::{MAX_TEXT_BYTES, Store, StoreError, damaged, io_error, open, paths, read};
 use crate::disk;
 use crate::spec::Key;
 use flate2::Compression;
@@ -83,7 +83,7 @@ impl Store {
             }
             append(&mut archive, &format!("{key}/{}", paths::MANIFEST), &json(&manifest), file)?;
             exported.runs += 1;
-            for id in merge::measurements(self, &key)? {
+            for id in self.measurements(&key)? {
                 match self.measured(&key, &id, &run.result_hash) {
                     Ok(Some(_)) => measured.push((key.clone(), id)),
                     Ok(None) => {} // Of weights that were there once.

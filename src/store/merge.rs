@@ -4,7 +4,7 @@
 
 use super::lock::Silence;
 use super::record::{MeasuredRecord, RunManifest};
-use super::{Store, StoreError, StoredRun, damaged, io_error, names, open, paths, read};
+use super::{Store, StoreError, StoredRun, damaged, io_error, open, paths, read};
 use crate::digest::{HashingReader, hex};
 use crate::disk;
 use crate::spec::Key;
@@ -169,7 +169,7 @@ impl Store {
             );
             matches!((here, there), (Ok(Some(here)), Ok(Some(there))) if here == there)
         };
-        same && measurements(from, &run.key).is_ok_and(|ids| ids.iter().all(|id| kept(id)))
+        same && from.measurements(&run.key).is_ok_and(|ids| ids.iter().all(|id| kept(id)))
     }
 
     fn merge_measurements(
@@ -179,7 +179,7 @@ impl Store {
         merged: &mut Merged,
     ) -> Result<(), MergeError> {
         let (key, hash) = (&run.key, &run.result_hash);
-        for id in measurements(from, key)? {
+        for id in from.measurements(key)? {
             let path = paths::measurement(from.root(), key, &id);
             let there = match read(&path).map(|text| MeasuredRecord::parse(&text)) {
                 Ok(Ok(record)) => record,
@@ -214,12 +214,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-/// Measurements of a run, by the names of their files.
-pub(super) fn measurements(store: &Store, key: &Key) -> Result<BTreeSet<String>, StoreError> {
-    let names = names(&paths::measured(store.root(), key))?;
-    Ok(names.iter().filter_map(|name| paths::measurement_of(name)).map(str::to_owned).collect())
 }
 
 /// Copies the files of a run of `from`. What is copied, not what was there a moment before,

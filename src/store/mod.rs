@@ -227,6 +227,13 @@ impl Store {
         &self.root
     }
 
+    /// Whether a finished run is a record: its weights are not there. False of what cannot be read.
+    pub fn is_record(&self, key: &Key) -> bool {
+        let path = paths::run(&self.root, key).join(paths::MANIFEST);
+        let manifest = read(&path).ok().and_then(|text| RunManifest::parse(&text, key).ok());
+        manifest.is_some_and(|manifest| !manifest.absent.is_empty())
+    }
+
     /// Whether there is a finished run, whole or damaged.
     pub fn holds(&self, key: &Key) -> bool {
         paths::run(&self.root, key).exists()
@@ -234,6 +241,10 @@ impl Store {
 
     /// Looks up a run whose spec must be `spec`.
     pub fn look_up(&self, key: &Key, spec: &RunSpec) -> Lookup {
+        let folder = paths::run(&self.root, key);
+        if let Err(problem) = folder.try_exists() {
+            return Lookup::Damaged(io_error(&folder)(problem));
+        }
         if !self.holds(key) {
             let begun = paths::checkpoint(&self.root, key).exists();
             return if begun { Lookup::Partial } else { Lookup::Missing };

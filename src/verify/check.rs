@@ -52,6 +52,12 @@ impl Claim {
         if self.part.iter().all(|part| part.beside) {
             return Err("every part is beside: none would have a say".to_owned());
         }
+        // The blessed effect of a part is found by its name.
+        if let Some(name) = duplicate(
+            self.part.iter().filter(|part| part.each.is_empty()).map(|part| part.name.as_str()),
+        ) {
+            return Err(format!("part: two are called '{name}'; give each a name of its own"));
+        }
         for (place, part) in self.part.iter().enumerate() {
             part.check(experiment).map_err(|e| format!("part {}: {e}", place + 1))?;
         }

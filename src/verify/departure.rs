@@ -69,6 +69,12 @@ fn standing(
     let outcome = &claim.outcome;
     let (verdict, none) = (outcome.verdict, String::new());
     if let Some(blessed) = blessed {
+        if let Some(what) = case.contradicted.get(&outcome.id) {
+            let note = format!(
+                "the blessed verdict is not what the claim gives on the blessed values: {what}"
+            );
+            return (Standing::Departed, note);
+        }
         if claim.incomplete {
             return (Standing::Incomplete, none);
         }

@@ -31,6 +31,7 @@ use crate::experiments::results::ExperimentResult;
 use claims::Claims;
 use outcome::{CellOutcome, Verification};
 use reference::Reference;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Exit codes of `bgm`.
 pub mod exit {
@@ -64,6 +65,8 @@ pub struct Case<'a> {
     pub platform: &'a Platform,
     /// The experiments that were asked for; all of the profile's if empty.
     pub only: &'a [String],
+    /// What is wrong with blessed verdicts, by the id of the claim ([`rejudge::contradictions`]).
+    pub contradicted: &'a BTreeMap<String, String>,
     /// Whether refuted claims fail and inconclusive ones leave the verification incomplete.
     pub strict: bool,
 }
@@ -98,6 +101,18 @@ pub fn verify(case: &Case<'_>) -> Verification {
             ));
         }
     }
+    let seeds = || case.results.iter().flat_map(|r| &r.cells).flat_map(|cell| &cell.seeds);
+    let keys = |is_there: bool| -> BTreeSet<_> {
+        let of = seeds().filter(|seed| seed.run.is_some() == is_there);
+        of.map(|seed| &seed.key).collect()
+    };
+    let (there, absent) = (keys(true).len(), keys(false).len());
+    if absent > 0 {
+        lacking.push(format!("{absent} of the {} runs of the cells are not there", there + absent));
+    }
+    if case.reference.is_some() && claims.is_empty() && regression.is_empty() {
+        lacking.push("no claim and no blessed number is on what was asked for".to_owned());
+    }
     let exit = Verification::exit_of(&claims, &regression, &lacking);
     let profile = case.profile.to_owned();
     let cells = case.results.iter().flat_map(cells).collect();
@@ -109,6 +124,7 @@ pub fn verify(case: &Case<'_>) -> Verification {
         regression,
         cells,
         lacking,
+        basis: case.reference.map_or_else(String::new, |r| regression::basis(case, r)),
         protocol: None,
     }
 }

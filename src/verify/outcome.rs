@@ -46,8 +46,9 @@ pub enum Standing {
     /// Into or out of inconclusive, with an effect no farther from the blessed one than
     /// chance allows.
     WithinChance,
-    /// Supported turned refuted or back, an effect that moved by more than chance allows, or
-    /// another outcome of the very same numbers.
+    /// Supported turned refuted or back, an effect that moved by more than chance allows,
+    /// another outcome of the very same numbers, or a blessed verdict that does not follow from the
+    /// blessed values.
     Departed,
     /// Runs or seeds are missing, excluded, or not fitted.
     Incomplete,
@@ -61,9 +62,9 @@ impl Standing {
     /// The exit code that this alone would lead to.
     pub fn exit(self) -> u8 {
         match self {
-            Standing::AsBlessed | Standing::Unblessed | Standing::WithinChance => exit::SUCCESS,
+            Standing::AsBlessed | Standing::WithinChance => exit::SUCCESS,
             Standing::Departed | Standing::Unsupported => exit::DEPARTURE,
-            Standing::Incomplete | Standing::Undecided => exit::INCOMPLETE,
+            Standing::Unblessed | Standing::Incomplete | Standing::Undecided => exit::INCOMPLETE,
         }
     }
 }
@@ -273,8 +274,11 @@ pub struct Verification {
     pub regression: Vec<RegressionOutcome>,
     /// Every cell of the results.
     pub cells: Vec<CellOutcome>,
-    /// What the reference holds and this verification lacks, a sentence each.
+    /// What the reference or the plan holds and this verification lacks, a sentence each.
     pub lacking: Vec<String>,
+    /// How the numbers are compared, bit for bit or within tolerances, and why; empty without a
+    /// reference.
+    pub basis: String,
     /// How claims and sizes stand to what was declared before the runs, where that is known.
     pub protocol: Option<ProtocolOutcome>,
 }

@@ -28,7 +28,7 @@ pub struct Declared {
 }
 
 /// What a reference remembers of the protocol that it was made under.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProtocolStamp {
     /// The last commit that touched the protocol; empty if unknown.
@@ -182,7 +182,8 @@ pub fn compare(
     };
     let mut changed = declared.changed(now, profile);
     if blessed.is_some_and(|blessed| blessed.sha256 != stamp.sha256) {
-        changed.insert(0, "the protocol itself".to_owned());
+        let gone = if text.is_empty() { " (gone)" } else { "" };
+        changed.insert(0, format!("the protocol itself{gone}"));
     }
     let sentence = if changed.is_empty() {
         format!("Protocol: {named}; neither claims nor runs were changed after {moment}")

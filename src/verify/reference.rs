@@ -6,11 +6,18 @@ use super::estimate::Estimate;
 use super::files::{ReferenceError, read};
 use super::outcome::{ClaimOutcome, ClaimPart, SCHEMA, Standing, Verdict, Verification};
 use super::protocol::ProtocolStamp;
+use super::regression::MIN_REFERENCE_SEEDS;
 use super::stats;
 use crate::backend::Platform;
+use crate::experiments::text;
+use crate::spec::TRAINING_SEMANTICS;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// First line of a reference's file.
+const HEADER: &str =
+    "# Blessed reference values, raw per seed. Made by `bgm bless`; do not edit.\n";
 
 /// What a profile's runs gave when they were blessed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,7 +144,10 @@ impl ReferenceValue {
         all.sort_unstable();
         match all.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => Err(format!("seeds: {} stands there twice", pair[0])),
-            None if all.is_empty() => Err("seeds: there are none".to_owned()),
+            None if all.len() < MIN_REFERENCE_SEEDS => Err(format!(
+                "seeds: there are {}, and a reference needs {MIN_REFERENCE_SEEDS}",
+                all.len()
+            )),
             None => Ok(()),
         }
     }
@@ -154,10 +164,33 @@ impl Reference {
             return Ok(None);
         }
         let reference: Reference = read(&path)?;
-        let problem = |problem| ReferenceError::Format { path: path.clone(), problem };
+        let checked = reference.check(profile);
+        checked.map_err(|problem| ReferenceError::Format { path, problem })?;
+        Ok(Some(reference))
+    }
+
+    /// The text of a reference's file.
+    ///
+    /// # Errors
+    /// If [`Reference::of_profile`] would refuse it.
+    pub fn to_text(&self) -> Result<String, String> {
+        let text = toml::to_string(self).map_err(|e| e.to_string())?;
+        text::parse::<Reference>(&text)?.check(&self.profile)?;
+        Ok(format!("{HEADER}{text}"))
+    }
+
+    /// Whether it is a reference of `profile` that this program can compare with.
+    fn check(&self, profile: &str) -> Result<(), String> {
+        let reference = self;
         if reference.profile != profile {
             let own = &reference.profile;
-            return Err(problem(format!("profile = '{own}' is not '{profile}', the file's name")));
+            return Err(format!("profile = '{own}' is not '{profile}', the file's name"));
+        }
+        if reference.semantics > TRAINING_SEMANTICS {
+            return Err(format!(
+                "semantics = {}: a later program made it, this one knows {TRAINING_SEMANTICS}",
+                reference.semantics
+            ));
         }
         let mut names = std::collections::BTreeSet::new();
         for (id, verdict) in &reference.verdicts {
@@ -166,17 +199,17 @@ impl Reference {
             let numbers =
                 numbers.chain(verdict.statistic).chain(verdict.interval.into_iter().flatten());
             if { numbers }.any(|number| !number.is_finite()) {
-                return Err(problem(format!("verdicts.{id}: a number that is none")));
+                return Err(format!("verdicts.{id}: a number that is none"));
             }
         }
         for value in &reference.values {
-            let named = |what: String| problem(format!("{}: {what}", value.name()));
+            let named = |what: String| format!("{}: {what}", value.name());
             value.check().map_err(named)?;
             if !names.insert((&value.experiment, &value.cell, &value.metric)) {
                 return Err(named("stands there twice".to_owned()));
             }
         }
-        Ok(Some(reference))
+        Ok(())
     }
 
     /// The blessed verdicts as a verification shows them, for a reader without the runs.
@@ -214,6 +247,7 @@ impl Reference {
             regression: Vec::new(),
             cells: Vec::new(),
             lacking: Vec::new(),
+            basis: String::new(),
             protocol: None,
         }
     }

@@ -2,11 +2,12 @@
 //! that a change of the claims needs no training.
 
 use super::claims::Claims;
-use super::reference::{BlessedVerdict, Reference, ReferenceValue};
+use super::reference::{BlessedPart, BlessedVerdict, Reference, ReferenceValue};
 use crate::experiments::results::{CellResult, ExperimentResult, RunResult, SeedResult};
 use crate::experiments::{Cell, Experiment, Plan};
 use crate::train::metrics::{Metrics, Status};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 
 /// The reference with the verdicts that the claims give on its own values.
@@ -16,6 +17,60 @@ pub fn rejudge(reference: &Reference, plan: &Plan, claims: &Claims) -> Reference
     let verdict = |outcome| BlessedVerdict::from(&outcome);
     let verdicts = judged.map(|e| (e.outcome.id.clone(), verdict(e.outcome))).collect();
     Reference { verdicts, ..reference.clone() }
+}
+
+/// The blessed verdicts that do not follow from the blessed values, by the id of the claim, with
+/// what is different: somebody has edited the reference, or what a claim says or how cells are
+/// called is another than when it was blessed. Claims for which `skip` holds are left out.
+pub fn contradictions(
+    reference: &Reference,
+    plan: &Plan,
+    claims: &Claims,
+    skip: &dyn Fn(&str) -> bool,
+) -> BTreeMap<String, String> {
+    let judged = rejudge(reference, plan, claims).verdicts;
+    let wrong = |(id, judged): (String, BlessedVerdict)| {
+        let blessed = reference.verdicts.get(&id).filter(|_| !skip(&id))?;
+        Some((id, difference(blessed, &judged)?))
+    };
+    judged.into_iter().filter_map(wrong).collect()
+}
+
+/// What a blessed verdict has other than the one that its reference's values give.
+fn difference(blessed: &BlessedVerdict, judged: &BlessedVerdict) -> Option<String> {
+    let words = |name: &str, blessed: &dyn Debug, judged: &dyn Debug| {
+        let (blessed, judged) = (format!("{blessed:?}"), format!("{judged:?}"));
+        (blessed != judged).then(|| format!("{name} is {blessed}, from its values {judged}"))
+    };
+    let numbers = |name: &str, blessed: &[f64], judged: &[f64]| {
+        let same = blessed.len() == judged.len()
+            && blessed.iter().zip(judged).all(|(a, b)| is_close(*a, *b));
+        (!same).then(|| format!("{name} is {blessed:?}, from its values {judged:?}"))
+    };
+    let flat = |verdict: &BlessedVerdict| verdict.interval.map_or(Vec::new(), |i| i.to_vec());
+    let statistic = |verdict: &BlessedVerdict| Vec::from_iter(verdict.statistic);
+    let parts = |verdict: &BlessedVerdict| -> Vec<(String, usize)> {
+        verdict.parts.iter().map(|part| (part.name.clone(), part.n)).collect()
+    };
+    let effects = |verdict: &BlessedVerdict| -> Vec<f64> {
+        let of = |p: &BlessedPart| [p.effect, p.standard_error, p.degrees];
+        verdict.parts.iter().flat_map(of).collect()
+    };
+    words("experiment", &blessed.experiment, &judged.experiment)
+        .or_else(|| words("verdict", &blessed.verdict, &judged.verdict))
+        .or_else(|| words("n", &blessed.n, &judged.n))
+        .or_else(|| words("deciding_part", &blessed.deciding_part, &judged.deciding_part))
+        .or_else(|| words("direction", &blessed.direction, &judged.direction))
+        .or_else(|| words("must_be", &blessed.must_be, &judged.must_be))
+        .or_else(|| numbers("statistic", &statistic(blessed), &statistic(judged)))
+        .or_else(|| numbers("interval", &flat(blessed), &flat(judged)))
+        .or_else(|| words("part", &parts(blessed), &parts(judged)))
+        .or_else(|| numbers("part", &effects(blessed), &effects(judged)))
+}
+
+/// Equal but for the last digits: logarithms may differ there between systems.
+fn is_close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0)
 }
 
 /// Results that hold what the reference holds of the plan's experiments.

@@ -8,7 +8,7 @@ mod tables;
 use super::CliError;
 use super::args::{Diff, Global};
 use super::session::Session;
-use crate::cli::terminal::output;
+use crate::cli::terminal::{note, output};
 use crate::experiments::results::ExperimentResult;
 use crate::spec::Key;
 use crate::store::Store;
@@ -47,10 +47,12 @@ pub fn diff(global: &Global, options: &Diff) -> Result<u8, CliError> {
         });
     let (in_a, in_b) = (keys(&stores[0])?, keys(&stores[1])?);
     let (mut same, mut different) = (0, 0);
+    let mut measured = Measurements::default();
     for key in in_a.intersection(&in_b) {
         let (left, right) = (stores[0].read(key)?, stores[1].read(key)?);
         if left.result_hash == right.result_hash {
             same += 1;
+            measured.compare(&stores, key, &left.result_hash)?;
             continue;
         }
         different += 1;
@@ -74,16 +76,59 @@ pub fn diff(global: &Global, options: &Diff) -> Result<u8, CliError> {
         a.name,
         b.name
     );
+    let Measurements { equal, different: otherwise, alone } = measured;
+    output!("their measurements: {equal} equal, {otherwise} different, {alone} on one side only");
     let (left, right) = match (&a.tables, &b.tables) {
         (Some(left), Some(right)) => (tables::numbers(left)?, tables::numbers(right)?),
         _ => (stored(global, &a.store)?, stored(global, &b.store)?),
     };
     let Shifts { shifted, unfit } = shifts(&left, &right);
-    Ok(match (different + shifted, only_a + only_b + unfit) {
+    // Two empty stores are equal, and say nothing.
+    let nothing = usize::from(in_a.is_empty() && in_b.is_empty());
+    Ok(match (different + otherwise + shifted, only_a + only_b + alone + unfit + nothing) {
         (1.., _) => exit::DEPARTURE,
         (0, 1..) => exit::INCOMPLETE,
         (0, 0) => exit::SUCCESS,
     })
+}
+
+/// The measurements of runs that are equal.
+#[derive(Default)]
+struct Measurements {
+    equal: usize,
+    different: usize,
+    /// In one of the stores, or damaged in one of them.
+    alone: usize,
+}
+
+impl Measurements {
+    fn compare(
+        &mut self,
+        stores: &[Store; 2],
+        key: &Key,
+        result_hash: &str,
+    ) -> Result<(), CliError> {
+        let mut names = stores[0].measurements(key)?;
+        names.extend(stores[1].measurements(key)?);
+        for name in names {
+            let read = |store: &Store| match store.measured(key, &name, result_hash) {
+                Ok(measured) => measured,
+                Err(problem) => {
+                    note!("bgm: not used: {problem}");
+                    None
+                }
+            };
+            match (read(&stores[0]), read(&stores[1])) {
+                (Some(left), Some(right)) if left == right => self.equal += 1,
+                (Some(_), Some(_)) => {
+                    self.different += 1;
+                    output!("{}: the measurement {name} differs", key.short());
+                }
+                _ => self.alone += 1,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The blessed reference of a profile of that name, unless there is a folder called so.

@@ -41,9 +41,7 @@ pub const POWER: f64 = 0.8;
 /// one of the two lacks.
 pub fn compare(case: &Case<'_>, reference: &Reference) -> Vec<RegressionOutcome> {
     let numbers: Vec<Number<'_>> = case.results.iter().flat_map(numbers).collect();
-    // Bits are promised on the reference's platform, for what a run meant then.
-    let same_numerics =
-        reference.platform.agrees(case.platform) && reference.semantics == TRAINING_SEMANTICS;
+    let same_numerics = has_same_bits(case, reference);
     let mut outcomes = Vec::new();
     let mut comparisons: Vec<Comparison> = Vec::new();
     for number in &numbers {
@@ -68,6 +66,27 @@ pub fn compare(case: &Case<'_>, reference: &Reference) -> Vec<RegressionOutcome>
     };
     outcomes.extend(reference.values.iter().filter(is_lost).map(lost));
     outcomes
+}
+
+/// Bits are promised on the reference's platform, for what a run meant then.
+fn has_same_bits(case: &Case<'_>, reference: &Reference) -> bool {
+    reference.platform.agrees(case.platform) && reference.semantics == TRAINING_SEMANTICS
+}
+
+/// How numbers are compared with a reference, and why.
+pub fn basis(case: &Case<'_>, reference: &Reference) -> String {
+    let [own, blessed] = [case.platform, &reference.platform];
+    if has_same_bits(case, reference) {
+        return format!("bit for bit, both of {}", own.numerics);
+    }
+    let why = if reference.semantics != TRAINING_SEMANTICS {
+        format!("of training semantics {}, now {TRAINING_SEMANTICS}", reference.semantics)
+    } else if own.numerics != blessed.numerics {
+        format!("of the numerics '{}', here '{}'", blessed.numerics, own.numerics)
+    } else {
+        format!("made on {}, these on {}", blessed.device, own.device)
+    };
+    format!("within tolerances, since the reference is {why}")
 }
 
 /// A blessed number that nothing here declares any longer.
