@@ -284,6 +284,7 @@ fn a_report_of_an_empty_store_shows_the_records_and_says_so() {
         (page, table, text(&output.stderr))
     };
     let empty = tiny.place.path("empty");
+    std::fs::create_dir(&empty).unwrap();
     let (page, table, said) = report(&empty, "from_records", &[]);
     let (own_page, own_table, _) = report(&tiny.made, "from_store", &[]);
     assert_eq!(table, own_table);

@@ -17,6 +17,7 @@ use bad_global_minima::verify::outcome::{
 use bad_global_minima::verify::reference::Reference;
 use bad_global_minima::verify::rejudge;
 use bad_global_minima::verify::{Case, exit};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 fn repository() -> PathBuf {

@@ -1,7 +1,7 @@
 //! Verdicts from a reference alone: its raw values are enough to judge every claim again, so
 //! that a change of the claims needs no training.
 
-use super::claims::Claims;
+use super::claims::{Claim, Claims};
 use super::reference::{BlessedPart, BlessedVerdict, Reference, ReferenceValue};
 use crate::experiments::results::{CellResult, ExperimentResult, RunResult, SeedResult};
 use crate::experiments::{Cell, Experiment, Plan};
@@ -21,19 +21,43 @@ pub fn rejudge(reference: &Reference, plan: &Plan, claims: &Claims) -> Reference
 
 /// The blessed verdicts that do not follow from the blessed values, by the id of the claim, with
 /// what is different: somebody has edited the reference, or what a claim says or how cells are
-/// called is another than when it was blessed. Claims for which `skip` holds are left out.
+/// called is another than when it was blessed. Claims for which `skip` holds are left out, and
+/// those on experiments whose numbers are not just those that the reference holds: these are
+/// missing, and named where numbers are compared.
 pub fn contradictions(
     reference: &Reference,
     plan: &Plan,
     claims: &Claims,
     skip: &dyn Fn(&str) -> bool,
 ) -> BTreeMap<String, String> {
-    let judged = rejudge(reference, plan, claims).verdicts;
-    let wrong = |(id, judged): (String, BlessedVerdict)| {
-        let blessed = reference.verdicts.get(&id).filter(|_| !skip(&id))?;
-        Some((id, difference(blessed, &judged)?))
+    let results = results(reference, plan);
+    let whole: Vec<&str> = results
+        .iter()
+        .filter(|result| is_whole(result, reference))
+        .map(|result| result.experiment.id.as_str())
+        .collect();
+    let wrong = |claim: &Claim| {
+        let blessed = reference.verdicts.get(&claim.id)?;
+        if skip(&claim.id) || !whole.contains(&claim.experiment.as_str()) {
+            return None;
+        }
+        let judged = BlessedVerdict::from(&claim.evaluate(&results)?.outcome);
+        Some((claim.id.clone(), difference(blessed, &judged)?))
     };
-    judged.into_iter().filter_map(wrong).collect()
+    claims.claim.iter().filter_map(wrong).collect()
+}
+
+/// Whether the reference holds what an experiment declares, no less and no more.
+fn is_whole(result: &ExperimentResult, reference: &Reference) -> bool {
+    let experiment = &result.experiment;
+    let compared = || experiment.metrics.iter().filter(|metric| metric.regression);
+    let numbers = result.cells.iter().flat_map(|cell| {
+        let own = compared().filter(|metric| experiment.applies_to(metric, &cell.levels));
+        own.map(|metric| (result.cell_name(cell), metric.name.clone()))
+    });
+    let held = reference.values.iter().filter(|value| value.experiment == experiment.id);
+    let held: BTreeSet<_> = held.map(|value| (value.cell.clone(), value.metric.clone())).collect();
+    numbers.collect::<BTreeSet<_>>() == held
 }
 
 /// What a blessed verdict has other than the one that its reference's values give.

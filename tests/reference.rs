@@ -1,0 +1,170 @@
+//! A blessed reference cannot be edited unseen: its verdicts must follow from its values, and
+//! what is missing from it leaves a verification incomplete.
+
+mod common;
+
+use common::{Workplace, repository, text};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// The blessed runs of `quick`, with claims, reference and protocol to edit.
+struct Blessed {
+    place: Workplace,
+    reference: String,
+}
+
+impl Blessed {
+    fn new() -> Blessed {
+        let place = Workplace::new();
+        let records = repository().join("expected/records/quick.tar.gz");
+        let merged = place.bgm(&["store", "merge", records.to_str().unwrap()]);
+        assert!(merged.status.success(), "{}", text(&merged.stderr));
+        for folder in ["expected", "docs"] {
+            std::fs::create_dir(place.path(folder)).unwrap();
+        }
+        for file in ["expected/quick.toml", "expected/claims.toml", "docs/protocol.md"] {
+            std::fs::copy(repository().join(file), place.path(file)).unwrap();
+        }
+        let reference = std::fs::read_to_string(place.path("expected/quick.toml")).unwrap();
+        Blessed { place, reference }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.place.path(&format!("expected/{name}"))
+    }
+
+    fn bgm(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let expected = self.place.path("expected");
+        let fixed = ["--profile", "quick", "--expected", expected.to_str().unwrap()];
+        let output = self.place.bgm(&[&fixed[..], arguments].concat());
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+
+    fn json(&self, arguments: &[&str]) -> (Option<i32>, Value) {
+        let (code, out, said) = self.bgm(&[arguments, &["verify", "--format", "json"]].concat());
+        (code, serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {said}")))
+    }
+
+    /// Exchanges the first `old` after `section`, verifies, and says how the claim stands.
+    fn edited(&self, section: &str, (old, new): (&str, &str), claim: &str) -> (Option<i32>, Value) {
+        let start = self.reference.find(section).expect(section);
+        let (before, after) = self.reference.split_at(start);
+        assert!(after.contains(old), "{section} has no '{old}'");
+        std::fs::write(self.file("quick.toml"), before.to_owned() + &after.replacen(old, new, 1))
+            .unwrap();
+        let (code, found) = self.json(&[]);
+        let claims = found["claims"].as_array().unwrap();
+        (code, claims.iter().find(|found| found["id"] == claim).unwrap().clone())
+    }
+}
+
+#[test]
+fn every_field_of_a_blessed_verdict_is_held_against_the_blessed_values() {
+    let blessed = Blessed::new();
+    let (code, found) = blessed.json(&[]);
+    assert_eq!(code, Some(0), "{found}");
+    let c5 = "vanilla from adversarial is worse than vanilla from random";
+    for (id, old, new, names) in [
+        ("C1", "statistic = 5.4", "statistic = 50.4", "statistic"),
+        ("C1", "interval = [4.", "interval = [3.", "interval"),
+        ("C1", "n = 10", "n = 9", "n is"),
+        ("C1", "must_be = \"above 3\"", "must_be = \"above 2\"", "must_be"),
+        ("C1", "direction = \"Random", "direction = \"Adversarial", "direction"),
+        (
+            "C1",
+            "experiment = \"table1_accuracy\"",
+            "experiment = \"table3_distance\"",
+            "experiment",
+        ),
+        ("C5", &format!("deciding_part = \"{c5}"), "deciding_part = \"another", "deciding_part"),
+        ("C5", &format!("name = \"{c5}"), "name = \"another", "part"),
+        ("C1", "effect = 5.4", "effect = 5.41", "part"),
+        ("C1", "standard_error = 0.", "standard_error = 1.", "part"),
+        ("C7", "verdict = \"refuted\"", "verdict = \"inconclusive\"", "verdict"),
+    ] {
+        let (code, claim) = blessed.edited(&format!("[verdicts.{id}]"), (old, new), id);
+        assert_eq!(
+            (code, &claim["standing"]),
+            (Some(1), &"departed".into()),
+            "{id} {old}: {claim}"
+        );
+        let note = claim["standing_note"].as_str().unwrap();
+        assert!(note.contains(names), "{id} {old}: {note}");
+    }
+}
+
+#[test]
+fn what_is_not_blessed_or_not_there_leaves_the_verification_incomplete() {
+    let blessed = Blessed::new();
+    let (start, end) = ("[verdicts.C1]", "[verdicts.C2]");
+    let cut = blessed.reference.find(start).unwrap()..blessed.reference.find(end).unwrap();
+    let mut without = blessed.reference.clone();
+    without.replace_range(cut, "");
+    std::fs::write(blessed.file("quick.toml"), without).unwrap();
+    let (code, found) = blessed.json(&[]);
+    assert_eq!((code, &found["claims"][0]["standing"]), (Some(3), &"unblessed".into()));
+    std::fs::write(blessed.file("quick.toml"), &blessed.reference).unwrap();
+    // Curves have no blessed numbers, and no claim is on them.
+    let (code, found) = blessed.json(&["--only", "fig2_curves"]);
+    assert_eq!((code, found["lacking"].as_array().unwrap().len()), (Some(3), 1), "{found}");
+    std::fs::remove_dir_all(blessed.place.path("runs")).unwrap();
+    std::fs::create_dir(blessed.place.path("runs")).unwrap();
+    let (code, found) = blessed.json(&["--only", "fig2_curves"]);
+    assert_eq!((code, found["lacking"].as_array().unwrap().len()), (Some(3), 2), "{found}");
+}
+
+#[test]
+fn a_reference_that_this_program_cannot_compare_with_is_refused() {
+    let blessed = Blessed::new();
+    let later = blessed.reference.replacen("semantics = ", "semantics = 99", 1);
+    // One seed and one value of each number.
+    let first = |line: &str| match line.split_once(',') {
+        Some((first, _)) if line.starts_with("seeds = [") || line.starts_with("values = [") => {
+            format!("{first}]\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    let short: String = blessed.reference.lines().map(first).collect();
+    for (edited, names) in [(later, ["semantics = 99", "later"]), (short, ["table1_accuracy", "1"])]
+    {
+        std::fs::write(blessed.file("quick.toml"), edited).unwrap();
+        let (code, _, said) = blessed.bgm(&["verify"]);
+        assert_eq!(code, Some(2), "{said}");
+        for name in names.iter().chain(&["quick.toml"]) {
+            assert!(said.contains(name), "'{name}' is not in: {said}");
+        }
+    }
+    // And none is written that could not be read again.
+    std::fs::write(blessed.file("quick.toml"), &blessed.reference).unwrap();
+    let (code, ..) = blessed.bgm(&["bless", "--reason", "a bell: \u{7}", "--write"]);
+    assert_eq!(code, Some(2));
+    assert_eq!(std::fs::read_to_string(blessed.file("quick.toml")).unwrap(), blessed.reference);
+}
+
+#[test]
+fn a_number_that_departs_is_named_with_its_cell() {
+    let blessed = Blessed::new();
+    let edited = blessed.reference.replacen("values = [77.0", "values = [77.1", 1);
+    assert_ne!(edited, blessed.reference);
+    std::fs::write(blessed.file("quick.toml"), edited).unwrap();
+    let (code, out, _) = blessed.bgm(&["verify"]);
+    assert_eq!(code, Some(1));
+    let name = "outside: table1_accuracy [init=random optimizer=vanilla] test_accuracy";
+    assert!(out.contains(name), "{out}");
+}
+
+#[test]
+fn changed_claims_are_named_even_without_the_protocol() {
+    let blessed = Blessed::new();
+    let claims = std::fs::read_to_string(blessed.file("claims.toml")).unwrap();
+    std::fs::write(blessed.file("claims.toml"), claims.replacen("margin = 3.0", "margin = 2.5", 1))
+        .unwrap();
+    let changed = |found: &Value| found["protocol"]["changed"].as_array().unwrap().clone();
+    // The verdict is the same: no departure, but said.
+    let (code, found) = blessed.json(&[]);
+    assert_eq!(code, Some(0), "{found}");
+    assert!(changed(&found).contains(&"claim C1".into()), "{found}");
+    std::fs::remove_file(blessed.place.path("docs/protocol.md")).unwrap();
+    let (_, found) = blessed.json(&[]);
+    assert_eq!(changed(&found), ["the protocol itself (gone)", "claim C1"]);
+}
