@@ -64,13 +64,16 @@ impl Embedded {
 }
 
 /// The user's cache folder of this program: `$XDG_CACHE_HOME/bgm`, `~/.cache/bgm`, or, where
-/// there is no home, a folder among the temporary files.
+/// there is no home, a folder of this user's own among the temporary files.
 pub fn cache(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
     let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .unwrap_or_else(std::env::temp_dir)
-        .join("bgm")
+        .map_or_else(|| std::env::temp_dir().join(own_name()), |cache| cache.join("bgm"))
+}
+
+fn own_name() -> String {
+    format!("bgm-{}", rustix::process::getuid().as_raw())
 }
 
 #[cfg(test)]
@@ -111,8 +114,8 @@ mod tests {
             cache(move |asked| (asked == name).then(|| OsString::from(value)))
         };
         assert_eq!(only("XDG_CACHE_HOME", "/x"), Path::new("/x/bgm"));
-        assert_eq!(only("XDG_CACHE_HOME", "x"), std::env::temp_dir().join("bgm"));
+        assert_eq!(only("XDG_CACHE_HOME", "x"), std::env::temp_dir().join(own_name()));
         assert_eq!(only("HOME", "/home/a"), Path::new("/home/a/.cache/bgm"));
-        assert_eq!(only("NOTHING", ""), std::env::temp_dir().join("bgm"));
+        assert_eq!(only("NOTHING", ""), std::env::temp_dir().join(own_name()));
     }
 }

@@ -97,6 +97,16 @@ pub struct Global {
     pub unpacked: OnceLock<PathBuf>,
 }
 
+impl Global {
+    /// The profile, and the experiments of it that were asked for: `quick, only fig1_toy`.
+    pub fn asked_for(&self) -> String {
+        match self.only.as_slice() {
+            [] => self.profile.clone(),
+            only => format!("{}, only {}", self.profile, only.join(", ")),
+        }
+    }
+}
+
 /// The implementation that trains a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineName {

@@ -59,7 +59,12 @@ pub fn write(
     report::write(out, &context).map_err(|e| CliError::Environment(e.to_string()))?;
     if !global.quiet {
         let color = terminal::is_colored(&std::io::stderr());
-        terminal::say_styled(&report::terminal_summary(profile, verification, &records, color));
+        terminal::say_styled(&report::terminal_summary(
+            &global.asked_for(),
+            verification,
+            &records,
+            color,
+        ));
         note!("report: {}", out.join("report.html").display());
     }
     Ok(())

@@ -24,7 +24,7 @@ pub fn verify(global: &Global, options: &Verify) -> Result<u8, CliError> {
         }
         Format::Text => {
             let color = terminal::is_colored(&std::io::stdout());
-            let summary = report::terminal_summary(&global.profile, &verification, "", color);
+            let summary = report::terminal_summary(&global.asked_for(), &verification, "", color);
             terminal::print_styled(&summary);
         }
     }

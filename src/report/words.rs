@@ -257,7 +257,9 @@ pub fn exit(code: u8) -> &'static str {
     match code {
         0 => "everything is as blessed",
         1 => "a number or a claim departs from what was blessed",
-        3 => "incomplete: runs are missing, did not memorize, or the seeds are too few",
+        3 => {
+            "incomplete: runs are missing or did not memorize, seeds are too few, or something is not blessed"
+        }
         4 => "the environment or the data are not as they should be",
         _ => "the comparison did not finish",
     }

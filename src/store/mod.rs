@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 /// A store that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{}: {source}; the store needs a folder that can be written, see --store", path.display())]
+    #[error("{}: {source}; the store needs a folder that can be read and written, see --store", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("{}: {problem}", path.display())]
     Damaged { path: PathBuf, problem: String },

@@ -4,6 +4,7 @@ use super::claims::Claims;
 use super::protocol::ProtocolStamp;
 use super::reference::{BlessedVerdict, Reference, ReferenceValue};
 use super::regression::MIN_REFERENCE_SEEDS;
+use super::rejudge::difference;
 use crate::backend::Platform;
 use crate::experiments::results::ExperimentResult;
 use crate::spec::TRAINING_SEMANTICS;
@@ -123,7 +124,10 @@ pub fn changes(old: Option<&Reference>, new: &Reference) -> Vec<String> {
     let mut lines: Vec<String> = new.values.iter().filter_map(exclusion).collect();
     for (id, verdict) in &new.verdicts {
         match old.verdicts.get(id) {
-            Some(before) if before.verdict == verdict.verdict => {}
+            Some(before) if before.verdict == verdict.verdict => {
+                let other = difference(before, verdict);
+                lines.extend(other.map(|what| format!("verdict {id}: {what}")));
+            }
             Some(before) => {
                 lines.push(format!("verdict {id}: {:?} -> {:?}", before.verdict, verdict.verdict));
             }

@@ -60,16 +60,16 @@ fn is_whole(result: &ExperimentResult, reference: &Reference) -> bool {
     numbers.collect::<BTreeSet<_>>() == held
 }
 
-/// What a blessed verdict has other than the one that its reference's values give.
-fn difference(blessed: &BlessedVerdict, judged: &BlessedVerdict) -> Option<String> {
+/// What a blessed verdict has other than one that was judged again, words for the reason aside.
+pub fn difference(blessed: &BlessedVerdict, judged: &BlessedVerdict) -> Option<String> {
     let words = |name: &str, blessed: &dyn Debug, judged: &dyn Debug| {
         let (blessed, judged) = (format!("{blessed:?}"), format!("{judged:?}"));
-        (blessed != judged).then(|| format!("{name} is {blessed}, from its values {judged}"))
+        (blessed != judged).then(|| format!("{name} is {blessed}, judged again {judged}"))
     };
     let numbers = |name: &str, blessed: &[f64], judged: &[f64]| {
         let same = blessed.len() == judged.len()
             && blessed.iter().zip(judged).all(|(a, b)| is_close(*a, *b));
-        (!same).then(|| format!("{name} is {blessed:?}, from its values {judged:?}"))
+        (!same).then(|| format!("{name} is {blessed:?}, judged again {judged:?}"))
     };
     let flat = |verdict: &BlessedVerdict| verdict.interval.map_or(Vec::new(), |i| i.to_vec());
     let statistic = |verdict: &BlessedVerdict| Vec::from_iter(verdict.statistic);
