@@ -74,6 +74,7 @@ trap 'rm -rf "$folder"' EXIT
 figure() { # profile, experiments, figure, page's picture
     local numerics
     numerics=$(sed -n 's/^numerics = "\(.*\)"$/\1/p' "expected/$1.toml")
+    mkdir -p "$folder/none"
     ./target/release/bgm --profile "$1" --only "$2" --store "$folder/none" --device cpu --numerics "$numerics" --quiet report --out "$folder/$1" > "$folder/log"
     cp "$folder/$1/figures/$3.svg" "docs/$4.svg"
 }
