@@ -155,6 +155,7 @@ fn calibrate(
             reference: Some(&reference),
             platform: &platform("another"),
             only: &[],
+            contradicted: &BTreeMap::new(),
             strict: false,
         }));
     }

@@ -198,6 +198,7 @@ impl World {
             reference: Some(&reference),
             platform: &platform("B"),
             only: &[],
+            contradicted: &BTreeMap::new(),
             strict: false,
         };
         regression::compare(&case, &reference)
