@@ -45,6 +45,13 @@ fn it_shows_the_blessed_runs() {
 }
 
 #[test]
+fn it_checks_the_images_inside() {
+    let checked = Alone::new().bgm(&["data", "check", "fashion-mnist-subset"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+    assert!(text(&checked.stdout).contains("fashion-mnist-subset: every hash matches"));
+}
+
+#[test]
 fn it_gives_the_blessed_bits() {
     let alone = Alone::new();
     let only = ["--profile", "smoke", "--only", "table1_accuracy", "--seeds", "1"];

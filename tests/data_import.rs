@@ -203,10 +203,6 @@ fn a_preparation_that_failed_is_called_incomplete_and_keeps_nobody_from_planning
     let listed = bgm(&["data", "list"]);
     let line = listed.lines().find(|line| line.starts_with("restricted-imagenet")).unwrap();
     assert!(line.contains("incomplete: "), "{line}");
-    let line = listed.lines().find(|line| line.starts_with("fashion-mnist-pool")).unwrap();
-    assert!(!line.contains("incomplete") && !line.contains("not installed"), "{line}");
-    let checked = bgm(&["data", "check", "fashion-mnist-subset"]);
-    assert!(checked.contains("fashion-mnist-subset: "), "{checked}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod common;
 
+use bad_global_minima::experiments::results::Measured;
 use bad_global_minima::spec::Key;
 use bad_global_minima::store::{Store, StoreError, paths};
 use bad_global_minima::verify::reference::Reference;
@@ -91,6 +92,11 @@ fn an_export_can_leave_out_what_the_profile_needs_not_or_others_hold() {
     assert!(export(&["--without", &file]).contains("records of 0 runs"));
     // Runs of the tests' own specs belong to no profile.
     assert!(export(&["--needed"]).contains("records of 0 runs"));
+    // What was measured since then is nowhere else.
+    let (made, key) = (records.made(), &records.child);
+    let hash = made.read(key).unwrap().result_hash;
+    made.keep_measured(key, "0123456789abcdef", &hash, &Measured::default()).unwrap();
+    assert!(export(&["--without", &file]).contains("records of 1 runs and 1 measurements"));
 }
 
 #[test]

@@ -84,15 +84,12 @@ pub fn data(global: &Global, options: &Data) -> Result<u8, CliError> {
                 output!("declared: mean {:?}, standard deviation {:?}", info.mean, info.std);
             }
             output!("content hash {}", catalog.hash_of(&info)?);
-            match (&checked.archive, checked.unpacked) {
-                (None, 0) => output!("{name}: the hashes of both splits match"),
-                (archive, unpacked) => output!(
-                    "{name}: every hash matches (both splits, {unpacked} unpacked files, {})",
-                    archive
-                        .as_ref()
-                        .map_or("no archive".to_owned(), |hash| format!("archive {hash}"))
-                ),
-            }
+            let archive = checked.archive.as_ref();
+            output!(
+                "{name}: every hash matches (both splits, {} unpacked files, {})",
+                checked.unpacked,
+                archive.map_or("no archive".to_owned(), |hash| format!("archive {hash}"))
+            );
         }
         DataCommand::Subset { from, train, test, seed, out } => {
             let info = catalog.info(from)?;

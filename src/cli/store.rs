@@ -44,9 +44,14 @@ fn chosen(global: &Global, needed: bool, without: &[PathBuf]) -> Result<Chosen, 
 fn export(global: &Global, out: &Path, chosen: &Chosen) -> Result<u8, CliError> {
     let store = Store::existing(&global.store)?;
     let file = if out.is_dir() { out.join(RECORDS) } else { out.to_owned() };
+    // A file that lacks a measurement of a run does not stand in for it.
+    let has_all = |records: &Unpacked, key: &Key| {
+        let measured = |store: &Store| store.measurements(key).unwrap_or_default();
+        records.store.holds(key) && measured(&store).is_subset(&measured(&records.store))
+    };
     let exported = store.export(&file, |key| {
         chosen.needed.as_ref().is_none_or(|needed| needed.contains(key))
-            && !chosen.elsewhere.iter().any(|records| records.store.holds(key))
+            && !chosen.elsewhere.iter().any(|records| has_all(records, key))
     })?;
     for problem in &exported.damaged {
         note!("bgm: not exported: {problem}");

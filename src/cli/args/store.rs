@@ -24,7 +24,7 @@ pub enum StoreCommand {
         /// Only the runs that the profile needs (with --only: those experiments), instead of all.
         #[arg(long)]
         needed: bool,
-        /// Leave out the runs that these files of records hold.
+        /// Leave out the runs that these files of records hold with all their measurements.
         #[arg(long, value_name = "FILE", num_args = 1..)]
         without: Vec<PathBuf>,
     },
