@@ -62,7 +62,7 @@ between README.md headlines "$(headlines)"
 between README.md verdicts-all-claims "$(verdicts all-claims C3 C4)"
 between README.md verdicts-cifar "$(verdicts cifar)"
 between docs/gpu-box.md verdicts-gpu "$(verdicts gpu)"
-between docs/controls.md verdicts-desk "$(verdicts desk)"
+between docs/controls.md verdicts-desk "$(verdicts desk 'R[0-9]+[bc]?' 'N[0-9]')"
 # Accuracies and relative distances by both implementations, and the verdicts.
 between docs/verification.md implementations \
     "$(./target/release/bgm diff quick libtorch | grep -E '^\| Mean|^\|---|] (test..accuracy|distance..relative) |^$|^\| C')"

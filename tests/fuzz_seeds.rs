@@ -200,8 +200,10 @@ margin = 0.5
 margin_reason = ""
 require = [{ metric = "test_loss", mean_at_least = 1.0 }]
 [[claim.part]]
+name = "a"
 test.above = { a = { lr = "low" }, b = { lr = "high" } }
 [[claim.part]]
+name = "b"
 test.trend = { axis = "lr" }
 [[claim]]
 id = "B"
@@ -215,8 +217,10 @@ scale = "ratio"
 margin = 1.5
 margin_reason = ""
 [[claim.part]]
+name = "c"
 test.equivalent = { a = { lr = "low" }, b = { lr = "high" } }
 [[claim.part]]
+name = "d"
 test.best = { a = { lr = "low" }, over = ["lr"] }
 === expected/p
 profile = "p"

@@ -63,7 +63,9 @@ fn axes(experiment: &Experiment) -> Result<(), String> {
         if axis.levels.is_empty() {
             return Err(format!("axis '{name}' is an axis without levels, which has no cells"));
         }
-        if let Some(label) = duplicate(axis.levels.iter().map(|level| level.label.as_str())) {
+        if let Some(label) = duplicate(
+            axis.levels.iter().map(|level| level.label.as_str()).filter(|label| !label.is_empty()),
+        ) {
             return Err(format!("axis '{name}' has two levels with the label '{label}'"));
         }
         if let Some(id) = duplicate(axis.levels.iter().map(|level| level.id.as_str())) {

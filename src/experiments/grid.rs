@@ -132,7 +132,6 @@ impl Plan {
             }
             plan.experiments.push((experiment, cells));
         }
-        plan.share_seeds(&mut keys)?;
         Ok(plan)
     }
 
@@ -146,37 +145,6 @@ impl Plan {
         let order = self.order.iter().filter(|key| runs.contains_key(*key)).cloned().collect();
         let experiments = self.experiments.iter().filter(own).cloned().collect();
         Plan { experiments, runs, order }
-    }
-
-    /// Gives every cell all seeds that are planned of the very same runs, whichever experiment
-    /// asks for them, as far as they are measured for what this one shows.
-    fn share_seeds(&mut self, keys: &mut KeyMaker<'_>) -> Result<(), PlanError> {
-        let mut families: BTreeMap<Key, Vec<(u64, Key)>> = BTreeMap::new();
-        let mut family_of: BTreeMap<Key, Key> = BTreeMap::new();
-        for (key, run) in &self.runs {
-            let family = keys.key(&run.spec.with_seed(0))?;
-            families.entry(family.clone()).or_default().push((run.spec.seed, key.clone()));
-            family_of.insert(key.clone(), family);
-        }
-        for (experiment, cells) in &mut self.experiments {
-            for cell in cells {
-                let Some((_, first)) = cell.runs.first() else { continue };
-                for (seed, key) in &families[&family_of[first]] {
-                    let run = self.runs.get_mut(key).expect("families are made of planned runs");
-                    let is_measured =
-                        experiment.measures.values().all(|m| run.measures.contains(m));
-                    if !is_measured || cell.runs.iter().any(|(own, _)| own == seed) {
-                        continue;
-                    }
-                    cell.runs.push((*seed, key.clone()));
-                    if !run.needed_by.contains(&experiment.id) {
-                        run.needed_by.push(experiment.id.clone());
-                    }
-                }
-                cell.runs.sort_by_key(|(seed, _)| *seed);
-            }
-        }
-        Ok(())
     }
 
     /// Adds a run and those before it.

@@ -2,8 +2,7 @@
 
 use super::claims::Claims;
 use super::protocol::ProtocolStamp;
-use super::reference::{BlessedVerdict, Reference, ReferenceValue};
-use super::regression::MIN_REFERENCE_SEEDS;
+use super::reference::{BlessedVerdict, MIN_REFERENCE_SEEDS, Reference, ReferenceValue};
 use super::rejudge::difference;
 use crate::backend::Platform;
 use crate::experiments::results::ExperimentResult;

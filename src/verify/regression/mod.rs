@@ -13,7 +13,7 @@ mod together;
 use super::Case;
 use super::claims::{Claim, Claims, Scale};
 use super::outcome::{RegressionOutcome, RegressionStatus};
-use super::reference::{Reference, ReferenceValue};
+use super::reference::{MIN_REFERENCE_SEEDS, Reference, ReferenceValue};
 use super::stats;
 use crate::experiments::Metric;
 use crate::experiments::results::{CellResult, ExperimentResult};
@@ -30,8 +30,6 @@ const CELL_RATE: f64 = 0.02;
 const SHIFT_RATE: f64 = 0.005;
 /// Of the experiments' spreads.
 const SPREAD_RATE: f64 = 0.005;
-/// A reference of fewer seeds gives no tolerance.
-pub const MIN_REFERENCE_SEEDS: usize = 3;
 /// A single new seed shows nothing.
 pub const MIN_NEW_SEEDS: usize = 2;
 /// Probability with which the shift printed as detectable is found.
