@@ -153,6 +153,7 @@ fn bookkeeping(criterion: &mut Criterion, catalog: &Catalog) -> anyhow::Result<(
             reference: blessed.as_ref(),
             platform: &platform,
             only: &[],
+            contradicted: &std::collections::BTreeMap::new(),
             strict: false,
         };
         bencher.iter(|| verify(&case));
