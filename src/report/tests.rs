@@ -171,7 +171,10 @@ fn the_regime_of_the_claims_counts_each_cell_once_and_names_the_lowest() {
     ];
     insta::assert_snapshot!(words::claims_regime(&claims), @"Regime: 2 of the 3 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 99.00%); their weight decay, where there is any, sums up to 0.250 to 0.500 of the paper's.");
     insta::assert_snapshot!(words::claims_regime(&claims[2..]), @"Regime: 1 of the 1 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 100.00%); their weight decay, where there is any, sums up to 0.500 of the paper's.");
-    insta::assert_snapshot!(words::claims_regime(&[claim("one", vec![fit])]), @"Regime: 1 of the 1 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 99.80%); none of them has weight decay.");
+    insta::assert_snapshot!(words::claims_regime(&[claim("one", vec![fit.clone()])]), @"Regime: 1 of the 1 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 99.80%); their weight decay has no counterpart in the paper.");
+    let without =
+        Premise { decay: Some(Dose { sum: 0.0, over_momentum: 0.0, of_paper: None }), ..fit };
+    insta::assert_snapshot!(words::claims_regime(&[claim("one", vec![without])]), @"Regime: 1 of the 1 cells that these claims compare fit their training data as the claims require (lowest mean over seeds 99.95%, lowest seed 99.80%); none of them has weight decay.");
     assert_eq!(words::claims_regime(&[claim("one", Vec::new())]), "");
 }
 

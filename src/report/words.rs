@@ -232,7 +232,9 @@ pub fn claims_regime(claims: &[ClaimOutcome]) -> String {
     let shares = cells.values().flatten().filter_map(|premise| premise.decay?.of_paper);
     let (least, most) = shares
         .fold((f64::INFINITY, 0.0_f64), |(least, most), share| (least.min(share), most.max(share)));
+    let has_decay = cells.values().flatten().any(|p| p.decay.is_some_and(|dose| dose.sum > 0.0));
     let decay = match (least, most) {
+        (_, 0.0) if has_decay => "their weight decay has no counterpart in the paper".to_owned(),
         (_, 0.0) => "none of them has weight decay".to_owned(),
         (least, most) => {
             let (least, most) = (maybe(Some(least)), maybe(Some(most)));
