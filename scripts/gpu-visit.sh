@@ -27,7 +27,8 @@ usage: gpu-visit.sh [options]
   --torch DIR        folder of the torch package (default: the interpreter's)
   --tables DIR       tables of the headline, in the kit (default: paper_tables)
   --profile NAME     their profile (default: gpu)
-  --seeds A..B       seeds of the headline and of the pilots, one by one (default: 1000..1002)
+  --seeds A..B       seeds of the headline and of the pilots (default: 1000..1002)
+  --together N       how many of the headline's seeds are begun at once (default: 1)
   --jobs N           runs at a time on the GPU (default: 2)
   --cpu-jobs N       runs at a time on the CPU (default: all cores but two)
   --network NAME     throughput of this network alone
@@ -38,14 +39,14 @@ usage: gpu-visit.sh [options]
 TEXT
 }
 out=${OUT:-gpu-visit} kit= seconds=560 only= device=cuda:0 python=python3 torch= tables=paper_tables
-profile=gpu seeds=1000..1002 jobs=2 cpu_jobs= network= steps=20 rows= tiny=
+profile=gpu seeds=1000..1002 together=1 jobs=2 cpu_jobs= network= steps=20 rows= tiny=
 declare -A limits=([doctor]=100 [replay]=70 [throughput]=150 [bits]=100)
 while [ $# -gt 0 ]; do
     case $1 in
         --tiny) tiny=yes ;;
         --help | -h) usage; exit 0 ;;
         --out | --kit | --seconds | --only | --device | --python | --torch | --tables | --profile | \
-            --seeds | --jobs | --cpu-jobs | --network | --steps | --rows | --limit)
+            --seeds | --together | --jobs | --cpu-jobs | --network | --steps | --rows | --limit)
             [ $# -gt 1 ] || { echo "gpu-visit: $1 wants a value" >&2; exit 2; }
             name=${1#--}
             if [ "$name" = limit ]; then
@@ -64,6 +65,7 @@ for name in ${only//,/ } "${!limits[@]}"; do
         { echo "gpu-visit: no stage is called '$name': there are $all_stages" >&2; exit 2; }
 done
 [[ $seeds =~ ^[0-9]+\.\.[0-9]+$ ]] || { echo "gpu-visit: --seeds $seeds: write A..B" >&2; exit 2; }
+[[ $together =~ ^[1-9][0-9]*$ ]] || { echo "gpu-visit: --together $together: write a number of seeds" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 if [ -z "$kit" ]; then
     if [ -x "$here/bgm" ]; then kit=$here; else kit=$here/../target/gpu-kit; fi
@@ -187,7 +189,7 @@ stage() { # name, seconds
 }
 export_all() {
     functions="$(declare -p bgm headline cpu); $(declare -f stage_doctor stage_throughput stage_bits stage_replay stage_cpu stage_seeds spec once bits_of size)"
-    export kit work data device python has_pytorch tiny precision seeds jobs cpu_jobs network steps rows REPLAYS
+    export kit work data device python has_pytorch tiny precision seeds together jobs cpu_jobs network steps rows REPLAYS
 }
 
 stage_doctor() {
@@ -331,15 +333,16 @@ stage_cpu() {
 }
 
 stage_seeds() {
-    local seed code=0
+    local seed end last=${seeds#*..} code=0
     cat "$work/import.log" 2>/dev/null
-    for ((seed = ${seeds%..*}; seed < ${seeds#*..}; seed++)); do
+    for ((seed = ${seeds%..*}; seed < last; seed = end)); do
         local begin=$SECONDS
-        "${headline[@]}" --seeds "$seed..$((seed + 1))" reproduce --jobs "$jobs" --out "$work/reproduction"
+        end=$((seed + together < last ? seed + together : last))
+        "${headline[@]}" --seeds "$seed..$end" reproduce --jobs "$jobs" --out "$work/reproduction"
         # 3: too few seeds for a verdict, which is nothing wrong here. 1: another size than blessed.
         case $? in 0 | 1 | 3) ;; *) code=1 ;; esac
-        echo "seed $seed: $((SECONDS - begin)) s"
-        "${headline[@]}" --seeds "$seed..$((seed + 1))" plan
+        echo "seeds $seed..$end: $((SECONDS - begin)) s"
+        "${headline[@]}" --seeds "$seed..$end" plan
     done
     cat "$work/runs/logs/"* 2>/dev/null
     return $code
