@@ -281,6 +281,29 @@ fn what_cannot_be_planned_is_said() {
 }
 
 #[test]
+fn a_snakefile_of_somebody_else_stays() {
+    let place = Workplace::new();
+    let out = place.path("engine");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("Snakefile"), "rule all:\n").unwrap();
+    let plan = || {
+        let arguments = ["plan", "--format", "snakemake", "--out", out.to_str().unwrap()];
+        place.bgm(&[&["--profile", "smoke"], &arguments[..]].concat())
+    };
+    let output = plan();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("Snakefile"), "{}", text(&output.stderr));
+    let files: Vec<_> = std::fs::read_dir(&out).unwrap().collect();
+    assert_eq!(files.len(), 1);
+    assert_eq!(std::fs::read_to_string(out.join("Snakefile")).unwrap(), "rule all:\n");
+    // One that was planned is planned again.
+    std::fs::remove_file(out.join("Snakefile")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(plan().status.code(), Some(0));
+    }
+}
+
+#[test]
 fn a_simulation_is_bounded_by_the_longest_chain() {
     let place = Workplace::new();
     let out = place.path("figure");

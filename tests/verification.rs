@@ -80,10 +80,14 @@ impl Runs for MadeUp<'_> {
 }
 
 fn results(runs: &dyn Runs, seeds: u32) -> Vec<ExperimentResult> {
+    results_of("table1_accuracy", runs, seeds)
+}
+
+fn results_of(experiment: &str, runs: &dyn Runs, seeds: u32) -> Vec<ExperimentResult> {
     let (tables, catalog) =
         (repository().join("paper_tables"), Catalog::new(repository().join("data")));
     let profile = Profile::read(&tables, "quick").unwrap();
-    let only = ["table1_accuracy".to_owned()];
+    let only = [experiment.to_owned()];
     aggregate(
         &Plan::new(&profile, &tables, &catalog, &only, Some(&Seeds::first(seeds))).unwrap(),
         runs,
@@ -334,6 +338,58 @@ fn more_seeds_than_are_blessed_leave_those_exact() {
     shifted.values[0].values[4] += 1e-9;
     let v = verify(&more, Some(&shifted), "A", false);
     assert_eq!(v.exit, exit::DEPARTURE);
+}
+
+/// Made-up runs with one more evaluation on the way to the same end.
+struct Detour<'a>(MadeUp<'a>, f64);
+
+impl Runs for Detour<'_> {
+    fn run(&self, key: &Key, spec: &RunSpec) -> Option<RunRecord> {
+        let mut record = self.0.run(key, spec)?;
+        let end = record.metrics.evaluations[0].clone();
+        let on_the_way = Evaluation { epoch: 30, test_accuracy: self.1, ..end };
+        record.metrics.evaluations.insert(0, on_the_way);
+        Some(record)
+    }
+
+    fn measured(&self, key: &Key, id: &str, hash: &str) -> Option<Measured> {
+        self.0.measured(key, id, hash)
+    }
+}
+
+#[test]
+fn a_learning_curve_that_is_another_departs_though_its_end_is_the_same() {
+    let curves =
+        |middle: f64| results_of("fig2_curves", &Detour(MadeUp::new(PAPER, 0.5), middle), 5);
+    let reference = blessed(&curves(50.0));
+    let mean = (50.0 + curves(50.0)[0].cells[0].values("test_accuracy")[0]) / 2.0;
+    assert!((reference.values[0].values[0] - mean).abs() < 1e-9, "{:?}", reference.values[0]);
+    let v = verify(&curves(50.0), Some(&reference), "A", false);
+    assert!(v.regression.iter().all(|r| r.status == RegressionStatus::Exact), "{v:?}");
+    for device in ["A", "B"] {
+        let v = verify(&curves(40.0), Some(&reference), device, false);
+        assert_eq!(v.exit, exit::DEPARTURE, "{device}: {v:?}");
+        let found = |r: &&RegressionOutcome| r.status == RegressionStatus::Outside;
+        let outside = v.regression.iter().find(found).unwrap();
+        assert_eq!(outside.metric, "course.test_accuracy", "{device}");
+    }
+}
+
+#[test]
+fn a_declaration_that_is_loosened_after_the_blessing_loosens_no_comparison() {
+    let reference = blessed(&results(&MadeUp::new(PAPER, 0.5), 5));
+    let shifted = PAPER.map(|mean| mean - 5.0);
+    let mut new = results(&MadeUp { draw: 1, ..MadeUp::new(shifted, 0.5) }, 5);
+    for metric in new.iter_mut().flat_map(|result| &mut result.experiment.metrics) {
+        (metric.resolution, metric.max_spread) = (1e3, Some(1e3));
+    }
+    let v = verify(&new, Some(&reference), "B", false);
+    assert_eq!(v.exit, exit::DEPARTURE, "{v:?}");
+    let again = blessed(&new);
+    let changes = bless::changes(Some(&reference), &again);
+    assert!(changes.iter().any(|line| line.contains("resolution 1000")), "{changes:?}");
+    let v = verify(&results(&MadeUp::new(PAPER, 0.5), 5), Some(&again), "B", false);
+    assert!(v.regression.iter().all(|r| r.status != RegressionStatus::Outside), "{v:?}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::verify::claims::Claims;
 use crate::verify::exit;
 use crate::verify::reference::Reference;
 use crate::verify::rejudge;
+use std::collections::BTreeSet;
 
 pub fn bless(global: &Global, options: &Bless) -> Result<u8, CliError> {
     if options.reason.trim().is_empty() {
@@ -60,9 +61,10 @@ fn from_store(
     let session = Session::read(global)?;
     let results = session.results();
     let platform = session.platform(global)?;
-    let commit = made_by(&session, &platform)?;
+    let (commit, device) = made_by(&session, &platform)?;
+    let platform = Platform { device, ..platform };
     let (profile, date) = (global.profile.clone(), today());
-    let protocol = protocol::stamp(global)?;
+    let protocol = protocol::stamp(global, old)?;
     let provenance = Provenance { profile, reason, date, commit, platform, protocol };
     blessing::make(&results, claims, provenance, old)
         .map_err(|e| CliError::Incomplete(e.to_string()))
@@ -86,9 +88,10 @@ fn verdicts_only(
     Ok(Reference { reason: format!("{} (verdicts: {reason})", old.reason), ..judged })
 }
 
-/// The commit that made the runs; all must come from this platform.
-fn made_by(session: &Session, platform: &Platform) -> Result<String, CliError> {
-    let mut commits = Vec::new();
+/// The commits that made the runs, and the devices: several processors can share the numerics
+/// that all runs must have, and a record may come from one that is not here.
+fn made_by(session: &Session, platform: &Platform) -> Result<(String, String), CliError> {
+    let (mut commits, mut devices) = (BTreeSet::new(), BTreeSet::new());
     for key in &session.plan.order {
         let Some(environment) = environment(session, key) else { continue };
         if !environment.platform.agrees(platform) {
@@ -99,12 +102,11 @@ fn made_by(session: &Session, platform: &Platform) -> Result<String, CliError> {
                 platform.device
             )));
         }
-        if !commits.contains(&environment.commit) {
-            commits.push(environment.commit);
-        }
+        commits.insert(environment.commit);
+        devices.insert(environment.platform.device);
     }
-    commits.sort();
-    Ok(commits.join(", "))
+    let joined = |names: BTreeSet<String>, by: &str| Vec::from_iter(names).join(by);
+    Ok((joined(commits, ", "), joined(devices, "; ")))
 }
 
 fn environment(session: &Session, key: &Key) -> Option<crate::store::Environment> {

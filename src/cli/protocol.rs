@@ -37,11 +37,17 @@ fn text(global: &Global) -> Result<Option<(String, ProtocolStamp)>, CliError> {
     Ok(Some((text, ProtocolStamp { commit, sha256, blessed: None })))
 }
 
-/// What a reference made now remembers of the protocol.
-pub fn stamp(global: &Global) -> Result<Option<ProtocolStamp>, CliError> {
-    let Some((_, stamp)) = text(global)? else { return Ok(None) };
-    let blessed = Some(declared(global, std::slice::from_ref(&global.profile))?);
-    Ok(Some(ProtocolStamp { blessed, ..stamp }))
+/// What a reference made now remembers of the protocol. Where neither claims nor runs are other
+/// ones than those of the `old` reference, the protocol is the one that they were made under.
+pub fn stamp(global: &Global, old: Option<&Reference>) -> Result<Option<ProtocolStamp>, CliError> {
+    let now = declared(global, std::slice::from_ref(&global.profile))?;
+    let then = old.and_then(|old| old.protocol.as_ref());
+    let declared_then = then.and_then(|stamp| stamp.blessed.as_ref());
+    if declared_then.is_some_and(|then| then.changed(&now, &global.profile).is_empty()) {
+        return Ok(then.cloned());
+    }
+    let found = text(global)?;
+    Ok(found.map(|(_, stamp)| ProtocolStamp { blessed: Some(now), ..stamp }))
 }
 
 /// The claims that are other ones than when the reference was blessed, as far as it remembers.

@@ -2,8 +2,9 @@
 
 use super::declare::ContrastPlaces;
 use super::results::{CellResult, ExperimentResult, Measured, RunResult, SeedResult};
-use super::{Cell, Experiment, Plan, evaluation};
+use super::{Cell, Experiment, Plan, evaluation, names};
 use crate::spec::{Key, RunSpec};
+use crate::train::metrics::Evaluation;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -119,9 +120,20 @@ fn seed_result(
     SeedResult { seed, key: key.clone(), run, values, measured }
 }
 
+/// Mean of a figure over all evaluations of a run: the height of its curve, in one number.
+fn along(evaluations: &[Evaluation], name: &str) -> Option<f64> {
+    let values: Option<Vec<f64>> =
+        evaluations.iter().map(|e| evaluation::figure(e, name)).collect();
+    let values = values.filter(|values| !values.is_empty())?;
+    Some(values.iter().sum::<f64>() / values.len() as f64)
+}
+
 /// The value of a metric by its name; see [`super::Metric::name`].
 fn value_of(name: &str, run: &RunResult, measured: &BTreeMap<String, Measured>) -> Option<f64> {
     if let Some((measure, value)) = name.split_once('.') {
+        if measure == names::COURSE {
+            return along(&run.metrics.evaluations, value);
+        }
         return measured.get(measure)?.values.get(value).copied();
     }
     let last = run.metrics.last()?;

@@ -34,6 +34,10 @@ pub fn experiment(experiment: &Experiment) -> Result<(), String> {
     if let Some(name) = duplicate(experiment.metrics.iter().map(|m| m.name.as_str())) {
         return Err(format!("[[metric]] '{name}' is declared twice"));
     }
+    if experiment.measures.contains_key(names::COURSE) {
+        let problem = "is what the evaluations along a run are called: choose another name";
+        return Err(format!("[measure.{}] {problem}", names::COURSE));
+    }
     contrast(experiment)?;
     for metric in &experiment.metrics {
         if let Some(problem) = names::metric_problem(experiment, &metric.name) {
@@ -176,10 +180,9 @@ fn check_panel(experiment: &Experiment, panel: &ProfilePanel) -> Result<(), Stri
         let fix = "declare it as [measure.<name>], or show the 'course' of the runs";
         return Err(format!("panel '{title}' shows a measure '{name}': {fix}"));
     }
-    let evaluation = names::OF_A_RUN.into_iter().filter(|name| *name != "epochs");
     let known: Vec<&str> = match measure {
         Some(measure) => names::series(measure).to_vec(),
-        None => evaluation.chain(["epoch"]).collect(),
+        None => names::of_an_evaluation().chain(["epoch"]).collect(),
     };
     for (field, series) in [("x", &panel.x), ("y", &panel.y)] {
         if !known.contains(&series.as_str()) {

@@ -71,7 +71,8 @@ pub struct Level {
 #[serde(deny_unknown_fields)]
 pub struct Metric {
     /// A field of the last evaluation (`test_accuracy`, `train_accuracy`, `test_loss`,
-    /// `train_loss`, `distance`, `distance_relative`), `epochs`, or `<measure>.<value>`.
+    /// `train_loss`, `distance`, `distance_relative`), `epochs`, `<measure>.<value>`, or
+    /// `course.<field>`: the mean of a field over all evaluations of the run.
     pub name: String,
     pub label: String,
     /// `%`, `epochs`, ...; empty for a pure number.
@@ -83,20 +84,14 @@ pub struct Metric {
     #[serde(default = "yes")]
     pub regression: bool,
     /// Differences up to this are rounding of the metric itself (one example of the test
-    /// set, say): the least tolerance on another platform.
+    /// set, say): the least tolerance on another platform. A reference keeps the one that it was
+    /// blessed with, so that a change counts from the next blessing on.
     #[serde(default)]
     pub resolution: f64,
     /// Reference seeds that spread more than this (standard deviation) are refused as a
-    /// reference; without it, half of their mean.
+    /// reference; without it, half of their mean. Kept by the reference, too.
     #[serde(default)]
     pub max_spread: Option<f64>,
-}
-
-impl Metric {
-    /// Largest standard deviation of reference seeds with this mean.
-    pub fn spread_cap(&self, mean: f64) -> f64 {
-        self.max_spread.unwrap_or(0.5 * mean.abs())
-    }
 }
 
 fn yes() -> bool {

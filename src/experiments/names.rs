@@ -17,6 +17,11 @@ pub const OF_A_RUN: [&str; 7] = [
 /// The measurement that is the course of the training itself.
 pub const COURSE: &str = "course";
 
+/// Those metrics of a run that every evaluation along it has.
+pub fn of_an_evaluation() -> impl Iterator<Item = &'static str> {
+    OF_A_RUN.into_iter().filter(|name| *name != "epochs")
+}
+
 /// Names of the values of a measurement (`Measured::values`).
 pub fn values(measure: &MeasureSpec) -> Vec<String> {
     let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
@@ -84,6 +89,12 @@ pub fn metric_problem(experiment: &Experiment, name: &str) -> Option<String> {
             format!("'{bare}' is no metric of a run; there are: {}", OF_A_RUN.join(", "))
         });
     };
+    if measure == COURSE {
+        let known: Vec<&str> = of_an_evaluation().collect();
+        return (!known.contains(&value)).then(|| {
+            format!("'{name}': an evaluation has no '{value}'; it has: {}", known.join(", "))
+        });
+    }
     match experiment.measures.get(measure) {
         None => Some(format!("'{name}': there is no [measure.{measure}]")),
         Some(spec) if gives(spec, value) => None,

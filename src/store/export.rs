@@ -55,7 +55,8 @@ impl Unpacked {
 const MAX_UNPACKED: u64 = 16 << 30;
 
 impl Store {
-    /// Writes records of the finished runs that `wanted` names to a file.
+    /// Writes records of the finished runs that `wanted` names to a file; none where there is no
+    /// such run.
     ///
     /// # Errors
     /// If the store cannot be read or the file not be written. Damaged runs are no errors: they
@@ -91,6 +92,9 @@ impl Store {
                 }
             }
         }
+        if exported.runs == 0 && exported.damaged.is_empty() {
+            return Ok(exported);
+        }
         for (key, id) in &measured {
             let text = read(&paths::measurement(self.root(), key, id))?;
             append(&mut archive, &format!("measured/{key}/{id}.json"), &text, file)?;
@@ -114,7 +118,9 @@ impl Store {
         let problem = |e: io::Error| damaged(file, format!("is no whole file of records: {e}"));
         let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(open(file)?)));
         let (mut seen, mut left) = (BTreeSet::new(), MAX_UNPACKED);
-        for entry in archive.entries().map_err(problem)? {
+        // Raw: a long name or an extended header is an entry like another, and refused as one,
+        // where it would be read into memory whatever its size.
+        for entry in archive.entries().map_err(problem)?.raw(true) {
             let mut entry = entry.map_err(problem)?;
             let path = entry.path().map_err(problem)?.into_owned();
             let refuse = |why: &str| damaged(file, format!("entry {}: {why}", path.display()));

@@ -63,6 +63,8 @@ mod tests {
             seeds: (0..values.len() as u64).collect(),
             values: values.to_vec(),
             excluded: Vec::new(),
+            resolution: None,
+            max_spread: None,
         };
         Reference {
             profile: "quick".to_owned(),

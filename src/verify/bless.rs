@@ -84,6 +84,8 @@ pub fn make(
                     seeds,
                     values: raw,
                     excluded,
+                    resolution: Some(metric.resolution),
+                    max_spread: metric.max_spread,
                 });
             }
         }
@@ -136,8 +138,14 @@ pub fn changes(old: Option<&Reference>, new: &Reference) -> Vec<String> {
     for value in &new.values {
         let name = value.name();
         match old.value(&value.experiment, &value.cell, &value.metric) {
-            Some(before) if before == value => {}
-            Some(before) => lines.push(format!("{name}: {} -> {}", shown(before), shown(value))),
+            Some(before) => {
+                let numbers =
+                    |v: &ReferenceValue| (v.seeds.clone(), v.values.clone(), v.excluded.clone());
+                if numbers(before) != numbers(value) {
+                    lines.push(format!("{name}: {} -> {}", shown(before), shown(value)));
+                }
+                lines.extend(tolerances(before, value).map(|what| format!("{name}: {what}")));
+            }
             None => lines.push(format!("{name}: new, {}", shown(value))),
         }
     }
@@ -157,6 +165,18 @@ fn shown(value: &ReferenceValue) -> String {
         Some(mean) => format!("{mean:.4} (n {})", value.values.len()),
         None => "no number".to_owned(),
     }
+}
+
+/// How two values are compared otherwise, where the older one says how it was.
+fn tolerances(before: &ReferenceValue, value: &ReferenceValue) -> Option<String> {
+    let own = |v: &ReferenceValue| (v.resolution, v.max_spread);
+    (before.resolution.is_some() && own(before) != own(value)).then(|| {
+        let shown = |x: Option<f64>| x.map_or("none".to_owned(), |x| x.to_string());
+        let words = |v: &ReferenceValue| {
+            format!("resolution {}, max_spread {}", shown(v.resolution), shown(v.max_spread))
+        };
+        format!("{} -> {}", words(before), words(value))
+    })
 }
 
 /// What a value is blessed without: such a number is never "within", and a verification that

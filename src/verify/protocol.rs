@@ -121,7 +121,7 @@ impl Declared {
 
     /// What is different now, of the runs of a profile and of the claims that are on one of its
     /// experiments now. A claim that is gone is always named: nothing tells what it was on.
-    fn changed(&self, now: &Declared, profile: &str) -> Vec<String> {
+    pub fn changed(&self, now: &Declared, profile: &str) -> Vec<String> {
         let none = BTreeMap::new();
         let [then_runs, now_runs] = [self, now].map(|d| d.runs.get(profile).unwrap_or(&none));
         let concerns = |id: &str| now.experiments.get(id).is_none_or(|e| now_runs.contains_key(e));

@@ -8,7 +8,7 @@ use super::outcome::{ClaimOutcome, ClaimPart, SCHEMA, Standing, Verdict, Verific
 use super::protocol::ProtocolStamp;
 use super::stats;
 use crate::backend::Platform;
-use crate::experiments::text;
+use crate::experiments::{Metric, text};
 use crate::spec::TRAINING_SEMANTICS;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -120,12 +120,27 @@ pub struct ReferenceValue {
     /// Seeds whose run diverged, did not fit what it was to fit, or gave no number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded: Vec<u64>,
+    /// What the metric declared when this was blessed ([`Metric::resolution`],
+    /// [`Metric::max_spread`]), so that a declaration that is loosened later loosens no
+    /// comparison. Older references have neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_spread: Option<f64>,
 }
 
 impl ReferenceValue {
     /// Mean over the seeds; `None` if all are excluded.
     pub fn mean(&self) -> Option<f64> {
         (!self.values.is_empty()).then(|| stats::mean(&self.values))
+    }
+
+    /// Differences that are rounding, and the largest standard deviation that the seeds may
+    /// have; `metric` says so for a reference that does not.
+    pub fn tolerances(&self, metric: &Metric) -> (f64, f64) {
+        let own = self.resolution.map(|resolution| (resolution, self.max_spread));
+        let (resolution, spread) = own.unwrap_or((metric.resolution, metric.max_spread));
+        (resolution, spread.unwrap_or_else(|| 0.5 * stats::mean(&self.values).abs()))
     }
 
     /// `experiment [cell] metric`.
@@ -141,6 +156,11 @@ impl ReferenceValue {
         if let Some(place) = self.values.iter().position(|value| !value.is_finite()) {
             let (seed, value) = (self.seeds[place], self.values[place]);
             return Err(format!("values: that of seed {seed} is {value}, which is no number"));
+        }
+        for (field, value) in [("resolution", self.resolution), ("max_spread", self.max_spread)] {
+            if let Some(value) = value.filter(|value| !value.is_finite() || *value < 0.0) {
+                return Err(format!("{field} = {value}: it must be a number from 0 up"));
+            }
         }
         let mut all: Vec<u64> = self.seeds.iter().chain(&self.excluded).copied().collect();
         all.sort_unstable();

@@ -159,6 +159,8 @@ impl World {
             seeds: (0..values.len() as u64).collect(),
             values: values.clone(),
             excluded: Vec::new(),
+            resolution: None,
+            max_spread: None,
         };
         let reference = Reference {
             profile: "made up".to_owned(),

@@ -90,6 +90,7 @@ pub fn write(
     let Some(out) = &options.out else {
         return Err(CliError::Usage("--format snakemake needs a folder: --out DIR".to_owned()));
     };
+    refuse_foreign(&out.join(FILES[0].0))?;
     let on_gpu = matches!(speed, Speed::Device(_));
     let names: Vec<String> = graph.jobs.iter().map(|j| name(j, speed, options)).collect();
     let entry = |job: &Job| JobJson {
@@ -123,6 +124,23 @@ pub fn write(
     }
     let done = mark_done(&out.join("done"), &session.store, graph, &names, lookups)?;
     Ok(Written { folder: out.clone(), jobs: names.len(), done })
+}
+
+/// Refuses to overwrite a Snakefile that was not written here.
+fn refuse_foreign(path: &Path) -> Result<(), CliError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(io_failure(path)(e)),
+    };
+    let first = FILES[0].1.lines().next();
+    if text.lines().next() != first {
+        let path = path.display();
+        return Err(CliError::Usage(format!(
+            "{path} is not from `bgm plan`: choose another folder with --out, or remove it"
+        )));
+    }
+    Ok(())
 }
 
 /// Rule and name of a job: the end of the path of what Snakemake knows of it.

@@ -252,7 +252,7 @@ impl Number<'_> {
             ));
         }
         let spread = stats::standard_deviation(&blessed.values);
-        let cap = self.metric.spread_cap(stats::mean(&blessed.values));
+        let (resolution, cap) = blessed.tolerances(self.metric);
         if spread > cap {
             return Err(format!(
                 "the reference is refused: its seeds spread by {spread:.3}, more than {cap:.3}"
@@ -264,7 +264,7 @@ impl Number<'_> {
             (self.experiment, &self.metric.name),
             blessed_samples,
             samples,
-            self.metric.resolution,
+            resolution,
         ))
     }
 }
