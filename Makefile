@@ -54,7 +54,7 @@ verify: build ## compare the store with reference and claims
 plan: build ## what would run
 	@$(BGM) $(OPTIONS) plan
 
-report: build ## tables, figures and report.html from the store; from expected/records where it is empty
+report: build ## tables, figures and report.html from the store; from expected/records where it has no run of the profile
 	@$(BGM) $(OPTIONS) report $(call option,out,$(OUT))
 
 readme: build ## write the generated tables into README.md and docs/
@@ -69,7 +69,7 @@ crosscheck: build ## verdicts again with SciPy, traces and weights in plain PyTo
 check-report: ## the smoke profile's report in headless Chromium (after `make smoke`)
 	@./scripts/check-report.sh
 
-faults: ## more than a thousand faults of the disk, one at every operation of the store
+faults: ## 3,600 faults of the disk and the process, at every operation of the store
 	BGM_FAULTS=all $(CARGO) test --release --features planted-faults --test store_faults -- --nocapture
 	@$(CARGO) build --release --quiet $(FEATURES)
 

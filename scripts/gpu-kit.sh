@@ -32,7 +32,8 @@ cp examples/{networks,crosscheck,replay_trace,trace_file}.py "$kit"/examples/
 cp scripts/gpu-visit/*.json "$kit"/specs/
 cp scripts/gpu-visit.sh "$kit"/
 cp -r paper_tables "$kit"/
-cp -r data/fashion-mnist-subset "$kit"/data/
+# The pool is what `quick` and `libtorch` train on.
+cp -r data/fashion-mnist-subset data/fashion-mnist-pool "$kit"/data/
 [ -z "${GPU_KIT_CIFAR:-}" ] || cp "$GPU_KIT_CIFAR" "$kit"/cifar-10-jpeg.tar.gz
 strip -o "$kit"/cpu-tests/engine_bits "$bits"
 for file in target/cpu-tests/*; do

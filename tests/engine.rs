@@ -296,8 +296,16 @@ fn a_snakefile_of_somebody_else_stays() {
     let files: Vec<_> = std::fs::read_dir(&out).unwrap().collect();
     assert_eq!(files.len(), 1);
     assert_eq!(std::fs::read_to_string(out.join("Snakefile")).unwrap(), "rule all:\n");
-    // One that was planned is planned again.
+    // So do the files beside it, where the Snakefile itself lies elsewhere.
     std::fs::remove_file(out.join("Snakefile")).unwrap();
+    std::fs::create_dir_all(out.join("profiles/slurm")).unwrap();
+    for file in ["jobs.json", "profiles/slurm/config.yaml"] {
+        std::fs::write(out.join(file), "{}\n").unwrap();
+        let output = plan();
+        assert!(output.status.code() == Some(2) && text(&output.stderr).contains(file));
+        std::fs::remove_file(out.join(file)).unwrap();
+    }
+    // One that was planned is planned again.
     for _ in 0..2 {
         assert_eq!(plan().status.code(), Some(0));
     }

@@ -238,6 +238,8 @@ cell = "lr=low"
 metric = "test_loss"
 seeds = [0, 1, 2]
 values = [1.0, 2.0, 4.0]
+resolution = 0.1
+max_spread = 2.0
 "#;
 
 fn png() -> Vec<u8> {

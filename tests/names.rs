@@ -241,6 +241,9 @@ fn names_of_a_declaration() {
             ("name = \"test_loss\"", "name = \"test_accuracy\"", &["test_accuracy", "twice"]),
             ("name = \"test_loss\"", "name = \"tset_loss\"", &["metric", "tset_loss"]),
             ("name = \"test_loss\"", "name = \"b.length\"", &["metric", "measure.b"]),
+            ("name = \"test_loss\"", "name = \"course.tset_loss\"", &["metric", "'tset_loss'"]),
+            ("[[published]]", "measure.course = { kind = \"norms\" }\n[[published]]", &["course"]),
+            ("name = \"test_loss\"", "name = \"whole_course.epochs\"", &["metric", "'epochs'"]),
             ("name = \"test_loss\"", "name = \"gap.test_loss\"", &["metric", "contrast"]),
             ("x = \"lr\"", "x = \"rl\"", &["render", "x = 'rl'"]),
             ("x = \"lr\"", "series = \"rl\"", &["render", "series", "'rl'"]),
@@ -270,6 +273,18 @@ fn names_and_numbers_of_a_profile() {
             ("[\"tiny\"]", "[\"tiny\", \"tiny\"]", &["experiments", "tiny", "twice"]),
             ("[base.toy.train]", "[override.tinny]\n[base.toy.train]", &["override", "tinny"]),
             ("[base.toy.train]", "[network.resnet19]\n[base.toy.train]", &["resnet19"]),
+            // What no cell of the profile uses is checked as well.
+            (
+                "[base.toy.train]",
+                "[network.vgg16]\n\"train.epcohs\" = 3\n[base.toy.train]",
+                &["network.vgg16", "epcohs"],
+            ),
+            (
+                "[base.toy.train]",
+                "[override.tiny]\n\"train.epochs.a\" = 3\n[base.toy.train]",
+                &["override.tiny", "epochs.a"],
+            ),
+            ("[base.toy.train]", "override.tiny = 3\n[base.toy.train]", &["override.tiny"]),
             ("[base.toy.train]", "[levels.tinny]\n[base.toy.train]", &["levels", "tinny"]),
             ("[base.toy.train]", "[levels.tiny]\nrl = [\"low\"]\n[base.toy.train]", &["'rl'"]),
             ("[base.toy.train]", "[levels.tiny]\nlr = [\"lo\"]\n[base.toy.train]", &["'lo'"]),

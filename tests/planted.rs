@@ -74,7 +74,7 @@ fn gate(fault: Option<&str>) -> (i32, String) {
     std::fs::write(expected.join("smoke.toml"), elsewhere).unwrap();
     let out = place.path("out");
     let step = |action: &[&str]| {
-        let only = ["--profile", "smoke", "--only", "table1_accuracy,table3_distance"];
+        let only = ["--profile", "smoke", "--only", "table1_accuracy,fig2_curves,table3_distance"];
         let expected = ["--expected", expected.to_str().unwrap(), "-q"];
         // Seeds that the reference does not hold: unchanged code must pass with any.
         let seeds: &[&str] = if fault.is_none() { &["--seeds", "100..105"] } else { &[] };

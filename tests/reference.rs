@@ -133,8 +133,16 @@ fn a_reference_that_this_program_cannot_compare_with_is_refused() {
         _ => format!("{line}\n"),
     };
     let short: String = blessed.reference.lines().map(first).collect();
-    for (edited, names) in [(later, ["semantics = 99", "later"]), (short, ["table1_accuracy", "1"])]
-    {
+    let without = |line: &str| blessed.reference.replacen(line, "", 1);
+    let other_seeds = blessed.reference.replacen("seeds = [0, ", "seeds = [100, ", 1);
+    for (edited, names) in [
+        (later, ["semantics = 99", "later"]),
+        (short, ["table1_accuracy", "1"]),
+        // Tolerances are blessed, and the numbers of a cell come from the same runs.
+        (without("resolution = 0.2\n"), ["missing", "resolution"]),
+        (without("max_spread = 6.0\n"), ["missing", "max_spread"]),
+        (other_seeds, ["table1_accuracy [init=random optimizer=vanilla]", "100"]),
+    ] {
         std::fs::write(blessed.file("quick.toml"), edited).unwrap();
         let (code, _, said) = blessed.bgm(&["verify"]);
         assert_eq!(code, Some(2), "{said}");
@@ -168,9 +176,15 @@ fn changed_claims_are_named_even_without_the_protocol() {
     std::fs::write(blessed.file("claims.toml"), claims.replacen("margin = 3.0", "margin = 2.5", 1))
         .unwrap();
     let changed = |found: &Value| found["protocol"]["changed"].as_array().unwrap().clone();
-    // The verdict is the same: no departure, but said.
+    // The verdict is the same, and yet it was given on another claim.
     let (code, found) = blessed.json(&[]);
-    assert_eq!(code, Some(0), "{found}");
+    assert_eq!((code, &found["claims"][0]["standing"]), (Some(3), &"unblessed".into()), "{found}");
+    assert!(changed(&found).contains(&"claim C1".into()), "{found}");
+    // Blessed again, it is as blessed; that it was changed is still said.
+    let (code, ..) = blessed.bgm(&["bless", "--verdicts-only", "--write", "--reason", "2.5"]);
+    assert_eq!(code, Some(0));
+    let (code, found) = blessed.json(&[]);
+    assert_eq!((code, &found["claims"][0]["standing"]), (Some(0), &"as_blessed".into()), "{found}");
     assert!(changed(&found).contains(&"claim C1".into()), "{found}");
     std::fs::remove_file(blessed.place.path("docs/protocol.md")).unwrap();
     let (_, found) = blessed.json(&[]);
@@ -180,9 +194,11 @@ fn changed_claims_are_named_even_without_the_protocol() {
 #[test]
 fn blessing_again_keeps_the_protocol_that_the_runs_were_made_under() {
     let blessed = Blessed::new();
+    // With the commits and the devices of the runs, which are those of the records.
     let stamp = |text: &str| {
-        let from = text.find("[protocol]").unwrap();
-        text[from..].lines().take(3).map(str::to_owned).collect::<Vec<_>>()
+        let head = text.split("[protocol.blessed").next().unwrap();
+        let own = |line: &&str| ["commit", "device", "sha256"].iter().any(|n| line.starts_with(n));
+        head.lines().filter(own).map(str::to_owned).collect::<Vec<_>>()
     };
     let before = stamp(&blessed.reference);
     let again = || {
@@ -194,7 +210,12 @@ fn blessing_again_keeps_the_protocol_that_the_runs_were_made_under() {
     let text = std::fs::read_to_string(&protocol).unwrap();
     std::fs::write(&protocol, text + "\nA deviation, written down afterwards.\n").unwrap();
     assert_eq!(again(), before);
-    // Another margin is another protocol.
+    // Runs of another program are under today's protocol, and so are those that were declared
+    // otherwise: here, with another margin.
+    let other = blessed.reference.replacen("commit = \"", "commit = \"0000000, ", 1);
+    std::fs::write(blessed.file("quick.toml"), other).unwrap();
+    assert_ne!(again(), before);
+    std::fs::write(blessed.file("quick.toml"), &blessed.reference).unwrap();
     let claims = std::fs::read_to_string(blessed.file("claims.toml")).unwrap();
     assert!(claims.contains("margin = 3.0"), "{claims}");
     std::fs::write(blessed.file("claims.toml"), claims.replacen("margin = 3.0", "margin = 2.5", 1))

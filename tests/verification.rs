@@ -3,7 +3,7 @@
 use bad_global_minima::backend::Platform;
 use bad_global_minima::data::Catalog;
 use bad_global_minima::experiments::aggregate::{RunRecord, Runs, aggregate};
-use bad_global_minima::experiments::results::{ExperimentResult, Measured};
+use bad_global_minima::experiments::results::{ExperimentResult, Measured, RunResult};
 use bad_global_minima::experiments::{Cell, Plan, Profile, Seeds};
 use bad_global_minima::rng::{Purpose, Stream};
 use bad_global_minima::spec::{Key, Numerics, Optimizer, RunSpec};
@@ -362,16 +362,30 @@ fn a_learning_curve_that_is_another_departs_though_its_end_is_the_same() {
     let curves =
         |middle: f64| results_of("fig2_curves", &Detour(MadeUp::new(PAPER, 0.5), middle), 5);
     let reference = blessed(&curves(50.0));
-    let mean = (50.0 + curves(50.0)[0].cells[0].values("test_accuracy")[0]) / 2.0;
-    assert!((reference.values[0].values[0] - mean).abs() < 1e-9, "{:?}", reference.values[0]);
-    let v = verify(&curves(50.0), Some(&reference), "A", false);
+    // From random weights, and with the random-label fit before it.
+    let results = curves(50.0);
+    for (cell, name) in [(0, "random"), (2, "adversarial")] {
+        let (own, cell) = (&results[0].cells[cell], format!("init={name} optimizer=vanilla"));
+        assert_eq!(results[0].cell_name(own), cell);
+        let run = own.seeds[0].run.as_deref().unwrap();
+        let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
+        let along = |run: &RunResult| {
+            let evaluations = run.metrics.evaluations.iter();
+            mean(&evaluations.map(|e| e.test_accuracy).collect::<Vec<f64>>())
+        };
+        let all: Vec<f64> = run.chain().map(along).collect();
+        assert_eq!(all.len(), if name == "random" { 1 } else { 2 });
+        let value = reference.value("fig2_curves", &cell, "whole_course.test_accuracy").unwrap();
+        assert!((value.values[0] - mean(&all)).abs() < 1e-9);
+    }
+    let v = verify(&results, Some(&reference), "A", false);
     assert!(v.regression.iter().all(|r| r.status == RegressionStatus::Exact), "{v:?}");
     for device in ["A", "B"] {
-        let v = verify(&curves(40.0), Some(&reference), device, false);
+        let v = verify(&curves(30.0), Some(&reference), device, false);
         assert_eq!(v.exit, exit::DEPARTURE, "{device}: {v:?}");
         let found = |r: &&RegressionOutcome| r.status == RegressionStatus::Outside;
         let outside = v.regression.iter().find(found).unwrap();
-        assert_eq!(outside.metric, "course.test_accuracy", "{device}");
+        assert_eq!(outside.metric, "whole_course.test_accuracy", "{device}");
     }
 }
 
@@ -385,6 +399,13 @@ fn a_declaration_that_is_loosened_after_the_blessing_loosens_no_comparison() {
     }
     let v = verify(&new, Some(&reference), "B", false);
     assert_eq!(v.exit, exit::DEPARTURE, "{v:?}");
+    assert!(v.lacking.iter().any(|line| line.contains("resolution or max_spread")), "{v:?}");
+    // With the same numbers nothing departs, and the verification is incomplete until they are
+    // blessed.
+    let mut same = results(&MadeUp::new(PAPER, 0.5), 5);
+    same[0].experiment.metrics[0].max_spread = Some(1e3);
+    let v = verify(&same, Some(&reference), "A", false);
+    assert_eq!(v.exit, exit::INCOMPLETE, "{v:?}");
     let again = blessed(&new);
     let changes = bless::changes(Some(&reference), &again);
     assert!(changes.iter().any(|line| line.contains("resolution 1000")), "{changes:?}");

@@ -6,7 +6,7 @@ use super::{CliError, protocol};
 use crate::backend::Platform;
 use crate::cli::terminal::{note, output};
 use crate::experiments::{Plan, Profile};
-use crate::spec::Key;
+use crate::spec::{Key, TRAINING_SEMANTICS};
 use crate::verify::bless::{self as blessing, Provenance};
 use crate::verify::claims::Claims;
 use crate::verify::exit;
@@ -51,6 +51,9 @@ pub fn bless(global: &Global, options: &Bless) -> Result<u8, CliError> {
     Ok(exit::SUCCESS)
 }
 
+/// What stands between commits, and between devices.
+const BY: [&str; 2] = [", ", "; "];
+
 /// A reference from the runs of the store.
 fn from_store(
     global: &Global,
@@ -61,10 +64,17 @@ fn from_store(
     let session = Session::read(global)?;
     let results = session.results();
     let platform = session.platform(global)?;
-    let (commit, device) = made_by(&session, &platform)?;
+    let kept = old.filter(|old| blessing::kept(old, &results).next().is_some());
+    let (commit, device) = made_by(&session, &platform, kept)?;
     let platform = Platform { device, ..platform };
     let (profile, date) = (global.profile.clone(), today());
-    let protocol = protocol::stamp(global, old)?;
+    // Runs of the same commits and numerics are those of before: new ones have today's protocol.
+    let same_runs = old.filter(|old| {
+        old.commit == commit
+            && old.semantics == TRAINING_SEMANTICS
+            && old.platform.numerics == platform.numerics
+    });
+    let protocol = protocol::stamp(global, same_runs)?;
     let provenance = Provenance { profile, reason, date, commit, platform, protocol };
     blessing::make(&results, claims, provenance, old)
         .map_err(|e| CliError::Incomplete(e.to_string()))
@@ -89,9 +99,18 @@ fn verdicts_only(
 }
 
 /// The commits that made the runs, and the devices: several processors can share the numerics
-/// that all runs must have, and a record may come from one that is not here.
-fn made_by(session: &Session, platform: &Platform) -> Result<(String, String), CliError> {
-    let (mut commits, mut devices) = (BTreeSet::new(), BTreeSet::new());
+/// that all runs must have, and a record may come from one that is not here. `kept` is the
+/// reference whose other numbers stay.
+fn made_by(
+    session: &Session,
+    platform: &Platform,
+    kept: Option<&Reference>,
+) -> Result<(String, String), CliError> {
+    let parts = |joined: &str, by: &str| -> BTreeSet<String> {
+        joined.split(by).map(str::to_owned).collect()
+    };
+    let mut commits = kept.map_or_else(BTreeSet::new, |k| parts(&k.commit, BY[0]));
+    let mut devices = kept.map_or_else(BTreeSet::new, |k| parts(&k.platform.device, BY[1]));
     for key in &session.plan.order {
         let Some(environment) = environment(session, key) else { continue };
         if !environment.platform.agrees(platform) {
@@ -106,7 +125,7 @@ fn made_by(session: &Session, platform: &Platform) -> Result<(String, String), C
         devices.insert(environment.platform.device);
     }
     let joined = |names: BTreeSet<String>, by: &str| Vec::from_iter(names).join(by);
-    Ok((joined(commits, ", "), joined(devices, "; ")))
+    Ok((joined(commits, BY[0]), joined(devices, BY[1])))
 }
 
 fn environment(session: &Session, key: &Key) -> Option<crate::store::Environment> {

@@ -37,11 +37,14 @@ fn text(global: &Global) -> Result<Option<(String, ProtocolStamp)>, CliError> {
     Ok(Some((text, ProtocolStamp { commit, sha256, blessed: None })))
 }
 
-/// What a reference made now remembers of the protocol. Where neither claims nor runs are other
-/// ones than those of the `old` reference, the protocol is the one that they were made under.
-pub fn stamp(global: &Global, old: Option<&Reference>) -> Result<Option<ProtocolStamp>, CliError> {
+/// What a reference made now remembers of the protocol. Where it has the runs of another one, and
+/// neither claims nor runs are declared otherwise since then, that is the protocol of those runs.
+pub fn stamp(
+    global: &Global,
+    same_runs: Option<&Reference>,
+) -> Result<Option<ProtocolStamp>, CliError> {
     let now = declared(global, std::slice::from_ref(&global.profile))?;
-    let then = old.and_then(|old| old.protocol.as_ref());
+    let then = same_runs.and_then(|same| same.protocol.as_ref());
     let declared_then = then.and_then(|stamp| stamp.blessed.as_ref());
     if declared_then.is_some_and(|then| then.changed(&now, &global.profile).is_empty()) {
         return Ok(then.cloned());

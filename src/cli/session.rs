@@ -195,8 +195,8 @@ impl Bar {
     ) -> Verification {
         let contradicted = match &self.blessed {
             Some(blessed) => {
-                let skip = |id: &str| self.changed.contains(id);
-                rejudge::contradictions(blessed, plan, &self.claims, &skip)
+                let changed = |id: &str| self.changed.contains(id);
+                rejudge::contradictions(blessed, plan, &self.claims, &changed)
             }
             None => BTreeMap::new(),
         };

@@ -53,16 +53,14 @@ fn export(global: &Global, out: &Path, chosen: &Chosen) -> Result<u8, CliError> 
         chosen.needed.as_ref().is_none_or(|needed| needed.contains(key))
             && !chosen.elsewhere.iter().any(|records| has_all(records, key))
     })?;
-    if exported.bytes == 0 {
-        let root = store.root().display();
-        return Err(CliError::Incomplete(format!(
-            "{root} has no finished run to export, so nothing was written"
-        )));
-    }
     for problem in &exported.damaged {
         note!("bgm: not exported: {problem}");
     }
-    if !global.quiet {
+    if exported.runs == 0 && exported.damaged.is_empty() {
+        let problem = "no run is left to export, so nothing was written";
+        return Err(CliError::Incomplete(format!("{}: {problem}", store.root().display())));
+    }
+    if !global.quiet && exported.runs > 0 {
         note!(
             "{}: records of {} runs and {} measurements, {} bytes",
             file.display(),

@@ -4,7 +4,6 @@ use super::declare::ContrastPlaces;
 use super::results::{CellResult, ExperimentResult, Measured, RunResult, SeedResult};
 use super::{Cell, Experiment, Plan, evaluation, names};
 use crate::spec::{Key, RunSpec};
-use crate::train::metrics::Evaluation;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -70,8 +69,7 @@ fn with_gaps(mut result: ExperimentResult) -> ExperimentResult {
         let Some(sibling) = result.cells.iter().find(|cell| cell.levels == sibling) else {
             continue;
         };
-        // By seed: one of the two may have more of them. A gap to a run that nothing may rest
-        // on is no number.
+        // A gap to a run that nothing may rest on is no number.
         let sound = |seed: &SeedResult| seed.run.as_ref().is_none_or(|r| r.poison().is_none());
         let value = |seed: &SeedResult, value: f64| if sound(seed) { value } else { f64::NAN };
         let values = |seed: &SeedResult| -> BTreeMap<String, f64> {
@@ -120,21 +118,29 @@ fn seed_result(
     SeedResult { seed, key: key.clone(), run, values, measured }
 }
 
-/// Mean of a figure over all evaluations of a run: the height of its curve, in one number.
-fn along(evaluations: &[Evaluation], name: &str) -> Option<f64> {
-    let values: Option<Vec<f64>> =
-        evaluations.iter().map(|e| evaluation::figure(e, name)).collect();
-    let values = values.filter(|values| !values.is_empty())?;
-    Some(values.iter().sum::<f64>() / values.len() as f64)
+/// Mean of a figure over the evaluations of a run but that of its start, which no training has
+/// touched: the height of a curve in one number.
+fn along(run: &RunResult, name: &str) -> Option<f64> {
+    let trained = run.metrics.evaluations.iter().filter(|evaluation| evaluation.epoch > 0);
+    let values: Vec<f64> = trained.map(|e| evaluation::figure(e, name)).collect::<Option<_>>()?;
+    mean(&values)
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// The value of a metric by its name; see [`super::Metric::name`].
 fn value_of(name: &str, run: &RunResult, measured: &BTreeMap<String, Measured>) -> Option<f64> {
     if let Some((measure, value)) = name.split_once('.') {
-        if measure == names::COURSE {
-            return along(&run.metrics.evaluations, value);
-        }
-        return measured.get(measure)?.values.get(value).copied();
+        return match measure {
+            names::COURSE => along(run, value),
+            // Each phase counts alike, however long it took.
+            names::WHOLE_COURSE => {
+                mean(&run.chain().map(|run| along(run, value)).collect::<Option<Vec<f64>>>()?)
+            }
+            _ => measured.get(measure)?.values.get(value).copied(),
+        };
     }
     let last = run.metrics.last()?;
     match name {

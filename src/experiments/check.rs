@@ -34,9 +34,10 @@ pub fn experiment(experiment: &Experiment) -> Result<(), String> {
     if let Some(name) = duplicate(experiment.metrics.iter().map(|m| m.name.as_str())) {
         return Err(format!("[[metric]] '{name}' is declared twice"));
     }
-    if experiment.measures.contains_key(names::COURSE) {
+    let taken = [names::COURSE, names::WHOLE_COURSE];
+    if let Some(name) = taken.into_iter().find(|&name| experiment.measures.contains_key(name)) {
         let problem = "is what the evaluations along a run are called: choose another name";
-        return Err(format!("[measure.{}] {problem}", names::COURSE));
+        return Err(format!("[measure.{name}] {problem}"));
     }
     contrast(experiment)?;
     for metric in &experiment.metrics {

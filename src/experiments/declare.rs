@@ -72,7 +72,8 @@ pub struct Level {
 pub struct Metric {
     /// A field of the last evaluation (`test_accuracy`, `train_accuracy`, `test_loss`,
     /// `train_loss`, `distance`, `distance_relative`), `epochs`, `<measure>.<value>`, or
-    /// `course.<field>`: the mean of a field over all evaluations of the run.
+    /// `course.<field>`: the mean of a field over the evaluations of the run but that of its start
+    /// (`whole_course.<field>`: the mean of this over the run and those that it starts from).
     pub name: String,
     pub label: String,
     /// `%`, `epochs`, ...; empty for a pure number.

@@ -1,11 +1,12 @@
 //! A hash of what a profile asks of an experiment: cells, settings, seeds, measurements. The
-//! protocol and the references record it, so that a later change of a declaration is seen. Images,
+//! references record it (a protocol may), so that a later change of a declaration is seen. Images,
 //! numerics and training code are not in it (they are in the keys of runs), and it also changes with
 //! what changes no run: a level's id, the order of levels, another notation of the seeds.
 
 use super::declare::Level;
 use super::grid::combinations;
-use super::profile::{Profile, ProfileError};
+use super::profile::Profile;
+use super::read::ProfileError;
 use super::{Experiment, Template};
 use crate::digest::sha256;
 use crate::measure::MeasureSpec;

@@ -1,7 +1,8 @@
 //! From declarations to runs: every cell of every experiment, each run once.
 
 use super::declare::{Experiment, Level};
-use super::profile::{Profile, ProfileError};
+use super::profile::Profile;
+use super::read::ProfileError;
 use super::seeds::Seeds;
 use crate::data::{Catalog, DataError};
 use crate::measure::MeasureSpec;

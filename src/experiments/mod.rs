@@ -15,6 +15,8 @@ pub mod memory;
 mod names;
 mod network;
 mod profile;
+mod profile_file;
+mod read;
 pub mod results;
 mod seeds;
 mod shared;
@@ -28,6 +30,7 @@ pub use declare::{
 };
 pub use grid::{Cell, KeyMaker, Plan, PlanError, PlannedRun};
 pub use names::{COURSE, within_sentence};
-pub use profile::{Profile, ProfileError};
+pub use profile::Profile;
+pub use read::ProfileError;
 pub use seeds::Seeds;
 pub use template::Template;

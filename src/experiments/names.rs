@@ -17,6 +17,9 @@ pub const OF_A_RUN: [&str; 7] = [
 /// The measurement that is the course of the training itself.
 pub const COURSE: &str = "course";
 
+/// The same with the course of the runs that it starts from: of the fit of random labels, say.
+pub const WHOLE_COURSE: &str = "whole_course";
+
 /// Those metrics of a run that every evaluation along it has.
 pub fn of_an_evaluation() -> impl Iterator<Item = &'static str> {
     OF_A_RUN.into_iter().filter(|name| *name != "epochs")
@@ -89,7 +92,7 @@ pub fn metric_problem(experiment: &Experiment, name: &str) -> Option<String> {
             format!("'{bare}' is no metric of a run; there are: {}", OF_A_RUN.join(", "))
         });
     };
-    if measure == COURSE {
+    if [COURSE, WHOLE_COURSE].contains(&measure) {
         let known: Vec<&str> = of_an_evaluation().collect();
         return (!known.contains(&value)).then(|| {
             format!("'{name}': an evaluation has no '{value}'; it has: {}", known.join(", "))

@@ -3,27 +3,12 @@
 
 use super::declare::{Experiment, Level};
 use super::fields::{overlay, set};
-use super::{Seeds, Template, check, shared, text};
-use crate::data::files;
-use crate::spec::{Arch, Numerics};
-use serde::Deserialize;
+use super::profile_file::{ProfileFile, Sets};
+use super::read::{ProfileError, names, parse};
+use super::{Seeds, Template, check};
+use crate::spec::Numerics;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// A declaration that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ProfileError {
-    #[error("{}: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{}: {problem}", path.display())]
-    Parse { path: PathBuf, problem: String },
-    #[error("{}: there is no such folder; see --tables", folder.display())]
-    NoFolder { folder: PathBuf },
-    #[error("unknown profile '{name}' in {}; there are: {known}", folder.display())]
-    UnknownProfile { name: String, folder: PathBuf, known: String },
-    #[error("unknown experiment '{name}' in {wanted_by}; there are: {known}")]
-    UnknownExperiment { name: String, wanted_by: String, known: String },
-}
 
 /// A profile with everything it inherits filled in.
 #[derive(Clone, Debug)]
@@ -49,164 +34,6 @@ pub struct Profile {
     /// What this profile sets at single levels: by experiment, axis and level.
     sets: Sets,
     path: PathBuf,
-}
-
-/// Dotted fields and their values, by experiment, axis and level.
-type Sets = BTreeMap<String, BTreeMap<String, BTreeMap<String, toml::Table>>>;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProfileFile {
-    #[serde(default)]
-    inherits: Option<String>,
-    #[serde(default)]
-    summary: String,
-    /// Whether the runs are meant for a GPU.
-    #[serde(default)]
-    gpu: Option<bool>,
-    #[serde(default)]
-    seeds: BTreeMap<String, Seeds>,
-    #[serde(default)]
-    experiments: Vec<String>,
-    #[serde(default)]
-    base: toml::Table,
-    #[serde(default, rename = "override")]
-    overrides: toml::Table,
-    #[serde(default, rename = "network")]
-    networks: toml::Table,
-    /// `[levels.<experiment>] axis = ["level", ...]`: keep only these levels.
-    #[serde(default)]
-    levels: BTreeMap<String, BTreeMap<String, Vec<String>>>,
-    /// `[set.<experiment>.<axis>.<level>] "train.epochs" = 3`: after what the level sets.
-    #[serde(default)]
-    set: Sets,
-}
-
-fn read(path: &Path) -> Result<String, ProfileError> {
-    files::read_text(path).map_err(|source| ProfileError::Read { path: path.to_owned(), source })
-}
-
-fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ProfileError> {
-    text::parse(&read(path)?)
-        .map_err(|problem| ProfileError::Parse { path: path.to_owned(), problem })
-}
-
-impl ProfileFile {
-    /// Checks every name and number of this one file; `profile` holds its bases and those
-    /// that it inherits.
-    fn check(&self, tables: &Path, profile: &Profile) -> Result<(), ProfileError> {
-        let problem = |problem| ProfileError::Parse { path: profile.path.clone(), problem };
-        let known = names(tables);
-        let unknown = |name: &String, wanted_by: &str| ProfileError::UnknownExperiment {
-            name: name.clone(),
-            wanted_by: format!("{}: {wanted_by}", profile.path.display()),
-            known: known.join(", "),
-        };
-        let missing = |name: &&String| !known.contains(name);
-        if let Some(name) = self.experiments.iter().find(missing) {
-            return Err(unknown(name, "experiments"));
-        }
-        if let Some(name) = check::duplicate(self.experiments.iter().map(String::as_str)) {
-            return Err(problem(format!("experiments: '{name}' is named twice")));
-        }
-        for (name, base) in &profile.bases {
-            let whole: Result<Template, _> = base.clone().try_into();
-            whole.map_err(|e| problem(format!("[base.{name}]: {}", e.to_string().trim_end())))?;
-        }
-        for name in self.seeds.keys() {
-            if !profile.bases.contains_key(name) && !known.contains(name) {
-                let bases: Vec<&str> = profile.bases.keys().map(String::as_str).collect();
-                let bases = bases.join(", ");
-                return Err(problem(format!(
-                    "[seeds] {name}: neither a base ({bases}) nor an experiment of {}",
-                    tables.display()
-                )));
-            }
-        }
-        if let Some(name) = self.overrides.keys().find(missing) {
-            return Err(unknown(name, "[override]"));
-        }
-        for (name, changes) in self.overrides.iter().chain(&self.networks) {
-            if !changes.is_table() {
-                return Err(problem(format!("'{name}' must be a table of dotted fields")));
-            }
-        }
-        for name in self.networks.keys() {
-            let arch: Result<Arch, _> = toml::Value::from(name.as_str()).try_into();
-            arch.map_err(|e| problem(format!("[network.{name}]: {}", e.to_string().trim_end())))?;
-        }
-        for (name, axes) in &self.levels {
-            if !known.contains(name) {
-                return Err(unknown(name, "[levels]"));
-            }
-            check_levels(&Experiment::read(tables, name)?, axes)
-                .map_err(|e| problem(format!("[levels.{name}]: {e}")))?;
-        }
-        for (name, axes) in &self.set {
-            if !known.contains(name) {
-                return Err(unknown(name, "[set]"));
-            }
-            let experiment = Experiment::read(tables, name)?;
-            let levels = axes.iter().flat_map(|(axis, l)| l.keys().map(move |l| (axis, l)));
-            for (axis, level) in levels {
-                check::named_levels(&experiment, &BTreeMap::from([(axis.clone(), level.clone())]))
-                    .map_err(|e| problem(format!("[set.{name}.{axis}]: {e}")))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Checks that the levels that a profile keeps of an experiment exist.
-fn check_levels(
-    experiment: &Experiment,
-    axes: &BTreeMap<String, Vec<String>>,
-) -> Result<(), String> {
-    for (axis, wanted) in axes {
-        if wanted.is_empty() {
-            return Err(format!("axis '{axis}' keeps no level, which leaves no cells"));
-        }
-        if let Some(id) = check::duplicate(wanted.iter().map(String::as_str)) {
-            return Err(format!("axis '{axis}' names the level '{id}' twice"));
-        }
-        for id in wanted {
-            check::named_levels(experiment, &BTreeMap::from([(axis.clone(), id.clone())]))?;
-        }
-    }
-    Ok(())
-}
-
-impl Experiment {
-    /// Reads `<tables>/<id>.toml` and checks its names.
-    ///
-    /// # Errors
-    /// If the file is missing or malformed, or a name in it matches nothing.
-    pub fn read(tables: &Path, id: &str) -> Result<Experiment, ProfileError> {
-        let path = tables.join(format!("{id}.toml"));
-        let mut experiment: Experiment = parse(&path)?;
-        experiment.id = id.to_owned();
-        let problem = |problem| ProfileError::Parse { path: path.clone(), problem };
-        shared::take_axes(&mut experiment, tables).map_err(problem)?;
-        check::experiment(&experiment).map_err(problem)?;
-        Ok(experiment)
-    }
-
-    /// Ids of all experiments that are declared in a folder, sorted.
-    pub fn ids(tables: &Path) -> Vec<String> {
-        names(tables)
-    }
-}
-
-/// Names of the TOML files in a folder, sorted.
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
-        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .collect();
-    names.sort();
-    names
 }
 
 impl Profile {
@@ -269,7 +96,7 @@ impl Profile {
         profile.name = name.to_owned();
         profile.path = path;
         overlay(&mut profile.bases, &file.base);
-        file.check(tables, &profile)?;
+        file.check(tables, &profile.path, &profile.bases)?;
         profile.summary = file.summary;
         profile.gpu = file.gpu.unwrap_or(profile.gpu);
         profile.seeds.extend(file.seeds);
@@ -303,7 +130,8 @@ impl Profile {
         names(tables)
     }
 
-    /// The experiments of this profile, or those of `only` among them.
+    /// The experiments of this profile, or those of `only` instead, whether or not the profile has
+    /// them.
     ///
     /// # Errors
     /// If a declaration is missing or malformed, or `only` names an unknown one.
@@ -382,8 +210,8 @@ impl Profile {
 
     /// Something that is wrong with an experiment in this profile.
     pub fn problem_of(&self, experiment: &Experiment, problem: String) -> ProfileError {
-        let path = self.path.with_file_name(format!("../{}.toml", experiment.id));
-        ProfileError::Parse { path, problem }
+        let tables = self.path.parent().and_then(Path::parent).unwrap_or(Path::new(""));
+        ProfileError::Parse { path: tables.join(format!("{}.toml", experiment.id)), problem }
     }
 
     /// Seeds of an experiment: its own in this profile, or its base's.

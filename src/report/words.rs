@@ -126,7 +126,7 @@ pub fn direction(claim: &ClaimOutcome) -> String {
 pub fn standing(claim: &ClaimOutcome) -> String {
     let words = match claim.standing {
         Standing::AsBlessed => "",
-        Standing::Unblessed => "no verdict is blessed",
+        Standing::Unblessed => "not blessed",
         Standing::WithinChance => "not the blessed verdict, by no more than chance",
         Standing::Departed => "departs from what was blessed",
         Standing::Incomplete => "incomplete",

@@ -55,8 +55,8 @@ impl Unpacked {
 const MAX_UNPACKED: u64 = 16 << 30;
 
 impl Store {
-    /// Writes records of the finished runs that `wanted` names to a file; none where there is no
-    /// such run.
+    /// Writes records of the finished runs that `wanted` names to a file; no file where there is
+    /// no such run, or none that is whole.
     ///
     /// # Errors
     /// If the store cannot be read or the file not be written. Damaged runs are no errors: they
@@ -92,7 +92,7 @@ impl Store {
                 }
             }
         }
-        if exported.runs == 0 && exported.damaged.is_empty() {
+        if exported.runs == 0 {
             return Ok(exported);
         }
         for (key, id) in &measured {

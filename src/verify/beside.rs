@@ -63,8 +63,8 @@ mod tests {
             seeds: (0..values.len() as u64).collect(),
             values: values.to_vec(),
             excluded: Vec::new(),
-            resolution: None,
-            max_spread: None,
+            resolution: 0.0,
+            max_spread: 1e9,
         };
         Reference {
             profile: "quick".to_owned(),

@@ -2,7 +2,9 @@
 
 use super::claims::Claims;
 use super::protocol::ProtocolStamp;
-use super::reference::{BlessedVerdict, MIN_REFERENCE_SEEDS, Reference, ReferenceValue};
+use super::reference::{
+    BlessedVerdict, MIN_REFERENCE_SEEDS, Reference, ReferenceValue, tolerances,
+};
 use super::rejudge::difference;
 use crate::backend::Platform;
 use crate::experiments::results::ExperimentResult;
@@ -52,7 +54,7 @@ pub fn make(
     }
     let covered = |experiment: &str| results.iter().any(|r| r.experiment.id == experiment);
     if let Some(previous) = previous
-        && let Some(kept) = previous.values.iter().find(|v| !covered(&v.experiment))
+        && let Some(kept) = kept(previous, results).next()
         && (!previous.platform.agrees(&provenance.platform)
             || previous.semantics != TRAINING_SEMANTICS)
     {
@@ -77,6 +79,7 @@ pub fn make(
                     samples.into_iter().filter(is_sound).unzip();
                 let all = cell.seeds.iter().map(|seed| seed.seed);
                 let excluded = all.filter(|seed| !seeds.contains(seed)).collect();
+                let (resolution, max_spread) = tolerances(metric, &raw);
                 values.push(ReferenceValue {
                     experiment: result.experiment.id.clone(),
                     cell: result.cell_name(cell),
@@ -84,16 +87,15 @@ pub fn make(
                     seeds,
                     values: raw,
                     excluded,
-                    resolution: Some(metric.resolution),
-                    max_spread: metric.max_spread,
+                    resolution,
+                    max_spread,
                 });
             }
         }
     }
     let mut verdicts = BTreeMap::new();
     if let Some(previous) = previous {
-        let kept = previous.values.iter().filter(|v| !covered(&v.experiment));
-        values.extend(kept.cloned());
+        values.extend(kept(previous, results).cloned());
         // A verdict of a claim that is judged anew, or that is no longer declared, goes.
         let kept = previous.verdicts.iter().filter(|(_, v)| !covered(&v.experiment));
         verdicts = kept.map(|(id, verdict)| (id.clone(), verdict.clone())).collect();
@@ -114,6 +116,17 @@ pub fn make(
         verdicts,
         values,
     })
+}
+
+/// The values of a reference that results say nothing of, and that stay therefore.
+pub fn kept<'a>(
+    previous: &'a Reference,
+    results: &'a [ExperimentResult],
+) -> impl Iterator<Item = &'a ReferenceValue> {
+    let covered = |value: &&ReferenceValue| {
+        results.iter().any(|result| result.experiment.id == value.experiment)
+    };
+    previous.values.iter().filter(move |value| !covered(value))
 }
 
 /// What a new reference changes, one line a change.
@@ -144,7 +157,7 @@ pub fn changes(old: Option<&Reference>, new: &Reference) -> Vec<String> {
                 if numbers(before) != numbers(value) {
                     lines.push(format!("{name}: {} -> {}", shown(before), shown(value)));
                 }
-                lines.extend(tolerances(before, value).map(|what| format!("{name}: {what}")));
+                lines.extend(loosened(before, value).map(|what| format!("{name}: {what}")));
             }
             None => lines.push(format!("{name}: new, {}", shown(value))),
         }
@@ -167,13 +180,16 @@ fn shown(value: &ReferenceValue) -> String {
     }
 }
 
-/// How two values are compared otherwise, where the older one says how it was.
-fn tolerances(before: &ReferenceValue, value: &ReferenceValue) -> Option<String> {
+/// How a number is compared otherwise than before. A `max_spread` that is half of the mean moves
+/// with it.
+fn loosened(before: &ReferenceValue, value: &ReferenceValue) -> Option<String> {
     let own = |v: &ReferenceValue| (v.resolution, v.max_spread);
-    (before.resolution.is_some() && own(before) != own(value)).then(|| {
-        let shown = |x: Option<f64>| x.map_or("none".to_owned(), |x| x.to_string());
+    let is_new = own(before) != own(value)
+        && (before.values == value.values
+            || before.resolution.to_bits() != value.resolution.to_bits());
+    is_new.then(|| {
         let words = |v: &ReferenceValue| {
-            format!("resolution {}, max_spread {}", shown(v.resolution), shown(v.max_spread))
+            format!("resolution {}, max_spread {}", v.resolution, v.max_spread)
         };
         format!("{} -> {}", words(before), words(value))
     })

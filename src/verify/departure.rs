@@ -6,7 +6,8 @@ use super::judge::Evaluated;
 use super::outcome::Verdict;
 use super::outcome::{ClaimOutcome, ClaimPart, RegressionOutcome, Standing};
 use super::reference::{BlessedPart, BlessedVerdict};
-use super::{Case, stats};
+use super::rejudge::Contradiction;
+use super::{Case, exit, stats};
 
 /// Probability that unchanged code is called departed by any claim, of the 5% that a whole
 /// verification has.
@@ -39,15 +40,14 @@ pub fn settle(
     let settle = |(claim, far): (Evaluated, Option<String>)| {
         let blessed = blessed(&claim.outcome.id);
         let same = is_exact(&claim.outcome.experiment, regression);
-        let (standing, standing_note) = standing(case, &claim, blessed, same, far);
+        let (standing, standing_note) = checked(case, &claim, blessed, same, far);
         let blessed = blessed.map(|b| b.verdict);
         ClaimOutcome { standing, standing_note, blessed, ..claim.outcome }
     };
     evaluated.into_iter().zip(far).map(settle).collect()
 }
 
-/// Whether every number of an experiment has the blessed bits, and the blessed seeds: the seeds
-/// that a cell shares with another experiment are there only if that one is planned too.
+/// Whether every number of an experiment has the blessed bits, of just the blessed seeds.
 fn is_exact(experiment: &str, regression: &[RegressionOutcome]) -> bool {
     let mut own = regression.iter().filter(|r| r.experiment == experiment).peekable();
     own.peek().is_some() && own.all(RegressionOutcome::is_as_blessed)
@@ -57,6 +57,32 @@ fn is_exact(experiment: &str, regression: &[RegressionOutcome]) -> bool {
 fn moved<'a>(part: &'a ClaimPart, blessed: &[BlessedPart]) -> Option<(&'a str, f64)> {
     let before = blessed.iter().find(|b| b.name == part.name)?.estimate();
     Some((part.name.as_str(), part.estimate?.difference_probability(&before)))
+}
+
+/// As [`standing`]; but a claim that was changed after the blessing is to be blessed again, unless
+/// the change leaves its verdict as it is recorded.
+fn checked(
+    case: &Case<'_>,
+    claim: &Evaluated,
+    blessed: Option<&BlessedVerdict>,
+    same_numbers: bool,
+    far: Option<String>,
+) -> (Standing, String) {
+    let contradiction = case.contradicted.get(&claim.outcome.id);
+    let contradiction = contradiction.filter(|_| blessed.is_some());
+    if let Some(Contradiction { what, claim_changed: false }) = contradiction {
+        let note = "the blessed verdict is not what the claim gives on the blessed values";
+        return (Standing::Departed, format!("{note}: {what}"));
+    }
+    let (standing, note) = standing(case, claim, blessed, same_numbers, far);
+    match contradiction {
+        Some(Contradiction { what, .. }) if standing.exit() == exit::SUCCESS => {
+            let note = "the claim was changed after the blessing, and gives another verdict on the \
+                        blessed values";
+            (Standing::Unblessed, format!("{note}: {what}; `bgm bless --verdicts-only`"))
+        }
+        _ => (standing, note),
+    }
 }
 
 fn standing(
@@ -69,12 +95,6 @@ fn standing(
     let outcome = &claim.outcome;
     let (verdict, none) = (outcome.verdict, String::new());
     if let Some(blessed) = blessed {
-        if let Some(what) = case.contradicted.get(&outcome.id) {
-            let note = format!(
-                "the blessed verdict is not what the claim gives on the blessed values: {what}"
-            );
-            return (Standing::Departed, note);
-        }
         if claim.incomplete {
             return (Standing::Incomplete, none);
         }

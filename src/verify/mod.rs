@@ -31,6 +31,7 @@ use crate::experiments::results::ExperimentResult;
 use claims::Claims;
 use outcome::{CellOutcome, Verification};
 use reference::Reference;
+use rejudge::Contradiction;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Exit codes of `bgm`.
@@ -43,8 +44,9 @@ pub mod exit {
     /// Wrong usage, or a spec or declaration that makes no sense.
     pub const USAGE: u8 = 2;
     /// Runs are missing or did not fit their labels, seeds are too few, there is nothing to compare
-    /// with, or with `--strict` a claim is inconclusive. Of `bgm store merge`: others are working on
-    /// these runs.
+    /// with, or with `--strict` a claim is inconclusive. Of `bgm store merge` and
+    /// `bgm store prune`: others are working on these runs. Of `bgm store export`: no run to export.
+    /// Of `bgm diff`: runs that only one side has.
     pub const INCOMPLETE: u8 = 3;
     /// Libtorch is missing, data are damaged, or the disk cannot be written.
     pub const ENVIRONMENT: u8 = 4;
@@ -66,7 +68,7 @@ pub struct Case<'a> {
     /// The experiments that were asked for; all of the profile's if empty.
     pub only: &'a [String],
     /// What is wrong with blessed verdicts, by the id of the claim ([`rejudge::contradictions`]).
-    pub contradicted: &'a BTreeMap<String, String>,
+    pub contradicted: &'a BTreeMap<String, Contradiction>,
     /// Whether refuted claims fail and inconclusive ones leave the verification incomplete.
     pub strict: bool,
 }
@@ -113,6 +115,7 @@ pub fn verify(case: &Case<'_>) -> Verification {
     if case.reference.is_some() && claims.is_empty() && regression.is_empty() {
         lacking.push("no claim and no blessed number is on what was asked for".to_owned());
     }
+    lacking.extend(case.reference.and_then(|r| regression::other_tolerances(case, r)));
     let exit = Verification::exit_of(&claims, &regression, &lacking);
     let profile = case.profile.to_owned();
     let cells = case.results.iter().flat_map(cells).collect();

@@ -40,7 +40,7 @@ pub enum Bearing {
 pub enum Standing {
     /// The blessed verdict.
     AsBlessed,
-    /// No verdict was blessed.
+    /// No verdict was blessed, or one of a claim that is another one now.
     #[default]
     Unblessed,
     /// Into or out of inconclusive, with an effect no farther from the blessed one than
@@ -236,7 +236,8 @@ pub struct RegressionOutcome {
     pub tolerance: Option<f64>,
     /// Smallest true shift of the mean that this comparison finds with probability 0.8.
     pub detectable: Option<f64>,
-    /// Smallest margin that a claim on this metric uses, in the metric's unit.
+    /// Smallest margin of the experiment's claims on this metric (of all claims on it, if the
+    /// experiment has none), in the metric's unit.
     pub margin: Option<f64>,
     /// Probability of such a difference by chance, corrected for the number of comparisons.
     pub probability: Option<f64>,

@@ -1,6 +1,7 @@
-//! What was declared before the confirmatory runs. `docs/protocol.md` holds, in a block of
-//! TOML, a hash of each claim and of each experiment's runs, and is committed before any run
-//! is made. A hash that is another one now belongs to something that was changed afterwards.
+//! What was declared before the confirmatory runs. `docs/protocol.md` is committed before any of
+//! them; it may hold, in a block of TOML, a hash of each claim and of each experiment's runs. Where
+//! it holds none, those that the reference keeps serve. A hash that is another one now belongs to
+//! something that was changed afterwards.
 
 use super::files::{self, ReferenceError};
 use crate::experiments::fingerprint::fingerprint;

@@ -11,7 +11,7 @@ use crate::backend::Platform;
 use crate::experiments::{Metric, text};
 use crate::spec::TRAINING_SEMANTICS;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A reference of fewer seeds gives no tolerance.
@@ -30,7 +30,7 @@ pub struct Reference {
     pub reason: String,
     /// Day of the blessing, `YYYY-MM-DD`.
     pub date: String,
-    /// Commit of the program that made the runs.
+    /// Commits of the programs that made the runs, separated by commas.
     pub commit: String,
     pub semantics: u32,
     pub platform: Platform,
@@ -120,13 +120,17 @@ pub struct ReferenceValue {
     /// Seeds whose run diverged, did not fit what it was to fit, or gave no number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded: Vec<u64>,
-    /// What the metric declared when this was blessed ([`Metric::resolution`],
-    /// [`Metric::max_spread`]), so that a declaration that is loosened later loosens no
-    /// comparison. Older references have neither.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resolution: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_spread: Option<f64>,
+    /// What the metric declared when this was blessed ([`tolerances`]), so that a declaration that
+    /// is loosened later loosens no comparison.
+    pub resolution: f64,
+    pub max_spread: f64,
+}
+
+/// Which differences of a metric are rounding, and how far seeds with these values may spread, as
+/// the metric declares it.
+pub fn tolerances(metric: &Metric, values: &[f64]) -> (f64, f64) {
+    let half = || if values.is_empty() { 0.0 } else { 0.5 * stats::mean(values).abs() };
+    (metric.resolution, metric.max_spread.unwrap_or_else(half))
 }
 
 impl ReferenceValue {
@@ -135,12 +139,11 @@ impl ReferenceValue {
         (!self.values.is_empty()).then(|| stats::mean(&self.values))
     }
 
-    /// Differences that are rounding, and the largest standard deviation that the seeds may
-    /// have; `metric` says so for a reference that does not.
-    pub fn tolerances(&self, metric: &Metric) -> (f64, f64) {
-        let own = self.resolution.map(|resolution| (resolution, self.max_spread));
-        let (resolution, spread) = own.unwrap_or((metric.resolution, metric.max_spread));
-        (resolution, spread.unwrap_or_else(|| 0.5 * stats::mean(&self.values).abs()))
+    /// All seeds that were blessed, with and without a value, sorted.
+    fn all_seeds(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = self.seeds.iter().chain(&self.excluded).copied().collect();
+        all.sort_unstable();
+        all
     }
 
     /// `experiment [cell] metric`.
@@ -158,12 +161,11 @@ impl ReferenceValue {
             return Err(format!("values: that of seed {seed} is {value}, which is no number"));
         }
         for (field, value) in [("resolution", self.resolution), ("max_spread", self.max_spread)] {
-            if let Some(value) = value.filter(|value| !value.is_finite() || *value < 0.0) {
+            if !value.is_finite() || value < 0.0 {
                 return Err(format!("{field} = {value}: it must be a number from 0 up"));
             }
         }
-        let mut all: Vec<u64> = self.seeds.iter().chain(&self.excluded).copied().collect();
-        all.sort_unstable();
+        let all = self.all_seeds();
         match all.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => Err(format!("seeds: {} stands there twice", pair[0])),
             None if all.len() < MIN_REFERENCE_SEEDS => Err(format!(
@@ -214,7 +216,8 @@ impl Reference {
                 reference.semantics
             ));
         }
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
+        let mut cells = BTreeMap::new();
         for (id, verdict) in &reference.verdicts {
             let numbers =
                 verdict.parts.iter().flat_map(|p| [p.effect, p.standard_error, p.degrees]);
@@ -229,6 +232,12 @@ impl Reference {
             value.check().map_err(named)?;
             if !names.insert((&value.experiment, &value.cell, &value.metric)) {
                 return Err(named("stands there twice".to_owned()));
+            }
+            // Every number of a cell comes from the same runs.
+            let seeds = value.all_seeds();
+            let cell = cells.entry((&value.experiment, &value.cell)).or_insert(seeds.clone());
+            if *cell != seeds {
+                return Err(named(format!("seeds: {seeds:?}, another metric has {cell:?}")));
             }
         }
         Ok(())

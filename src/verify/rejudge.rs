@@ -19,17 +19,26 @@ pub fn rejudge(reference: &Reference, plan: &Plan, claims: &Claims) -> Reference
     Reference { verdicts, ..reference.clone() }
 }
 
-/// The blessed verdicts that do not follow from the blessed values, by the id of the claim, with
-/// what is different: somebody has edited the reference, or what a claim says or how cells are
-/// called is another than when it was blessed. Claims for which `skip` holds are left out, and
-/// those on experiments whose numbers are not just those that the reference holds: these are
+/// Why a blessed verdict does not follow from the blessed values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contradiction {
+    /// What is different, in words.
+    pub what: String,
+    /// Whether the claim is another one than when it was blessed; otherwise somebody has edited
+    /// the reference.
+    pub claim_changed: bool,
+}
+
+/// The blessed verdicts that do not follow from the blessed values, by the id of the claim.
+/// `changed` says which claims are known to be other ones than when they were blessed. Left out are
+/// claims on experiments whose numbers are not just those that the reference holds: these are
 /// missing, and named where numbers are compared.
 pub fn contradictions(
     reference: &Reference,
     plan: &Plan,
     claims: &Claims,
-    skip: &dyn Fn(&str) -> bool,
-) -> BTreeMap<String, String> {
+    changed: &dyn Fn(&str) -> bool,
+) -> BTreeMap<String, Contradiction> {
     let results = results(reference, plan);
     let whole: Vec<&str> = results
         .iter()
@@ -38,11 +47,12 @@ pub fn contradictions(
         .collect();
     let wrong = |claim: &Claim| {
         let blessed = reference.verdicts.get(&claim.id)?;
-        if skip(&claim.id) || !whole.contains(&claim.experiment.as_str()) {
+        if !whole.contains(&claim.experiment.as_str()) {
             return None;
         }
         let judged = BlessedVerdict::from(&claim.evaluate(&results)?.outcome);
-        Some((claim.id.clone(), difference(blessed, &judged)?))
+        let what = difference(blessed, &judged)?;
+        Some((claim.id.clone(), Contradiction { what, claim_changed: changed(&claim.id) }))
     };
     claims.claim.iter().filter_map(wrong).collect()
 }

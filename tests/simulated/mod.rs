@@ -159,8 +159,8 @@ impl World {
             seeds: (0..values.len() as u64).collect(),
             values: values.clone(),
             excluded: Vec::new(),
-            resolution: None,
-            max_spread: None,
+            resolution: self.resolution(),
+            max_spread: 1e9,
         };
         let reference = Reference {
             profile: "made up".to_owned(),

@@ -15,8 +15,8 @@ pub enum StoreCommand {
     ///
     /// A record holds a run's spec, metrics, measurements, environment, and the hashes of all
     /// its files: verify, report and diff read it like any other run. Whatever needs the
-    /// weights trains the run again. Exit codes: 0 all is in the file; 4 damaged runs, which
-    /// are named and left out.
+    /// weights trains the run again. Exit codes: 0 all is in the file; 3 there is no
+    /// run to export, and nothing was written; 4 damaged runs, which are named and left out.
     Export {
         /// File to write, or a folder to write records.tar.gz to.
         #[arg(long, value_name = "FILE|DIR", default_value = "records.tar.gz")]

@@ -22,6 +22,9 @@ const FILES: [(&str, &str); 3] = [
     ("profiles/slurm/config.yaml", include_str!("../../../templates/snakemake/slurm.yaml")),
 ];
 
+/// The list of all jobs, which these files read.
+const JOBS: &str = "jobs.json";
+
 /// A time limit is this many times the most that a run is estimated to take, and
 /// [`GRACE_MINUTES`] more: other machines are slower.
 const SLOWER: f64 = 4.0;
@@ -90,7 +93,7 @@ pub fn write(
     let Some(out) = &options.out else {
         return Err(CliError::Usage("--format snakemake needs a folder: --out DIR".to_owned()));
     };
-    refuse_foreign(&out.join(FILES[0].0))?;
+    refuse_foreign(out)?;
     let on_gpu = matches!(speed, Speed::Device(_));
     let names: Vec<String> = graph.jobs.iter().map(|j| name(j, speed, options)).collect();
     let entry = |job: &Job| JobJson {
@@ -118,7 +121,7 @@ pub fn write(
         most_minutes: options.time_limit,
         jobs,
     };
-    put(&out.join("jobs.json"), &serde_json::to_vec_pretty(&plan).map_err(json)?)?;
+    put(&out.join(JOBS), &serde_json::to_vec_pretty(&plan).map_err(json)?)?;
     for (name, text) in FILES {
         put(&out.join(name), text.as_bytes())?;
     }
@@ -126,21 +129,32 @@ pub fn write(
     Ok(Written { folder: out.clone(), jobs: names.len(), done })
 }
 
-/// Refuses to overwrite a Snakefile that was not written here.
-fn refuse_foreign(path: &Path) -> Result<(), CliError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(io_failure(path)(e)),
+/// Refuses to overwrite what was not written here: files with another first line, and a list of
+/// jobs without our Snakefile beside it.
+fn refuse_foreign(out: &Path) -> Result<(), CliError> {
+    let first_line = |path: &Path| match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes.split(|b| *b == b'\n').next().unwrap_or_default().to_owned())),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io_failure(path)(e)),
     };
-    let first = FILES[0].1.lines().next();
-    if text.lines().next() != first {
-        let path = path.display();
-        return Err(CliError::Usage(format!(
-            "{path} is not from `bgm plan`: choose another folder with --out, or remove it"
-        )));
+    let mut is_ours = false;
+    for (name, text) in FILES {
+        let path = out.join(name);
+        let Some(found) = first_line(&path)? else { continue };
+        if Some(found.as_slice()) != text.lines().next().map(str::as_bytes) {
+            return Err(foreign(&path));
+        }
+        is_ours = true;
     }
-    Ok(())
+    let jobs = out.join(JOBS);
+    if jobs.exists() && !is_ours { Err(foreign(&jobs)) } else { Ok(()) }
+}
+
+fn foreign(path: &Path) -> CliError {
+    let path = path.display();
+    CliError::Usage(format!(
+        "{path} is not from `bgm plan`: choose another folder with --out, or remove it"
+    ))
 }
 
 /// Rule and name of a job: the end of the path of what Snakemake knows of it.

@@ -13,7 +13,7 @@ mod together;
 use super::Case;
 use super::claims::{Claim, Claims, Scale};
 use super::outcome::{RegressionOutcome, RegressionStatus};
-use super::reference::{MIN_REFERENCE_SEEDS, Reference, ReferenceValue};
+use super::reference::{MIN_REFERENCE_SEEDS, Reference, ReferenceValue, tolerances};
 use super::stats;
 use crate::experiments::Metric;
 use crate::experiments::results::{CellResult, ExperimentResult};
@@ -64,6 +64,26 @@ pub fn compare(case: &Case<'_>, reference: &Reference) -> Vec<RegressionOutcome>
     };
     outcomes.extend(reference.values.iter().filter(is_lost).map(lost));
     outcomes
+}
+
+/// Says of how many numbers the declared tolerances are others than the blessed ones, which are
+/// those that count.
+pub fn other_tolerances(case: &Case<'_>, reference: &Reference) -> Option<String> {
+    let differs = |number: &Number<'_>| {
+        let blessed = reference.value(number.experiment, &number.cell_name, &number.metric.name);
+        blessed
+            .is_some_and(|b| (b.resolution, b.max_spread) != tolerances(number.metric, &b.values))
+    };
+    let numbers = case.results.iter().flat_map(numbers).filter(differs);
+    let names: Vec<String> =
+        numbers.map(|n| format!("{} [{}] {}", n.experiment, n.cell_name, n.metric.name)).collect();
+    let first = names.first()?;
+    Some(format!(
+        "resolution or max_spread of {} numbers ({first}{}) are declared otherwise than they were \
+         blessed: bless them",
+        names.len(),
+        if names.len() > 1 { ", ..." } else { "" }
+    ))
 }
 
 /// Bits are promised on the reference's platform, for what a run meant then.
@@ -252,10 +272,10 @@ impl Number<'_> {
             ));
         }
         let spread = stats::standard_deviation(&blessed.values);
-        let (resolution, cap) = blessed.tolerances(self.metric);
-        if spread > cap {
+        if spread > blessed.max_spread {
             return Err(format!(
-                "the reference is refused: its seeds spread by {spread:.3}, more than {cap:.3}"
+                "the reference is refused: its seeds spread by {spread:.3}, more than {:.3}",
+                blessed.max_spread
             ));
         }
         let pair = |(seed, value): (&u64, &f64)| (*seed, *value);
@@ -264,7 +284,7 @@ impl Number<'_> {
             (self.experiment, &self.metric.name),
             blessed_samples,
             samples,
-            resolution,
+            blessed.resolution,
         ))
     }
 }
