@@ -28,8 +28,7 @@ impl Embedded {
         self.below(name).next().is_some()
     }
 
-    /// Names of what lies directly below the folder `name`; one with several files comes several
-    /// times.
+    /// Names of what lies directly below the folder `name`, once for each file in it.
     pub fn below(&self, name: &str) -> impl Iterator<Item = &'static str> {
         let prefix = format!("{name}/");
         self.0.iter().filter_map(move |file| file.path.strip_prefix(&prefix)?.split('/').next())

@@ -9,6 +9,7 @@ use bad_global_minima::rng::{Purpose, Stream};
 use bad_global_minima::spec::{Key, Numerics, Optimizer, RunSpec};
 use bad_global_minima::train::metrics::{Evaluation, Metrics, Status};
 use bad_global_minima::verify::bless::{self, Provenance};
+use bad_global_minima::verify::changes;
 use bad_global_minima::verify::claims::Claims;
 use bad_global_minima::verify::junit;
 use bad_global_minima::verify::outcome::{
@@ -407,7 +408,7 @@ fn a_declaration_that_is_loosened_after_the_blessing_loosens_no_comparison() {
     let v = verify(&same, Some(&reference), "A", false);
     assert_eq!(v.exit, exit::INCOMPLETE, "{v:?}");
     let again = blessed(&new);
-    let changes = bless::changes(Some(&reference), &again);
+    let changes = changes::changes(Some(&reference), &again);
     assert!(changes.iter().any(|line| line.contains("resolution 1000")), "{changes:?}");
     let v = verify(&results(&MadeUp::new(PAPER, 0.5), 5), Some(&again), "B", false);
     assert!(v.regression.iter().all(|r| r.status != RegressionStatus::Outside), "{v:?}");

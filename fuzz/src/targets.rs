@@ -19,7 +19,7 @@ use super::parsers::store::record::{self, Environment, MeasuredRecord, RunManife
 use super::parsers::train::metrics::{Evaluation, Metrics, Status};
 use super::parsers::verify::claims::Claims;
 use super::parsers::verify::reference::Reference;
-use super::parsers::verify::{self, Case, junit, rejudge};
+use super::parsers::verify::{self, Case, contradiction, junit};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -251,7 +251,7 @@ pub fn declarations(data: &[u8]) {
         let (Ok(claims), Ok(reference)) = (&claims, &reference) else { continue };
         let platform = Platform { numerics: Numerics::portable(), device: "any".to_owned() };
         let contradicted = match &reference {
-            Some(reference) => rejudge::contradictions(reference, &plan, claims, &|_| false),
+            Some(reference) => contradiction::contradictions(reference, &plan, claims, &|_| false),
             None => BTreeMap::new(),
         };
         let verification = verify::verify(&Case {

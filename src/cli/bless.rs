@@ -8,6 +8,7 @@ use crate::cli::terminal::{note, output};
 use crate::experiments::{Plan, Profile};
 use crate::spec::{Key, TRAINING_SEMANTICS};
 use crate::verify::bless::{self as blessing, Provenance};
+use crate::verify::changes;
 use crate::verify::claims::Claims;
 use crate::verify::exit;
 use crate::verify::reference::Reference;
@@ -30,7 +31,7 @@ pub fn bless(global: &Global, options: &Bless) -> Result<u8, CliError> {
     } else {
         from_store(global, &claims, old.as_ref(), reason)?
     };
-    let changes = blessing::changes(old.as_ref(), &new);
+    let changes = changes::changes(old.as_ref(), &new);
     if changes.is_empty() {
         output!("no number and no verdict changes");
     }

@@ -17,7 +17,7 @@ use crate::verify::claims::Claims;
 use crate::verify::outcome::Verification;
 use crate::verify::protocol::ProtocolOutcome;
 use crate::verify::reference::Reference;
-use crate::verify::rejudge;
+use crate::verify::contradiction;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -196,7 +196,7 @@ impl Bar {
         let contradicted = match &self.blessed {
             Some(blessed) => {
                 let changed = |id: &str| self.changed.contains(id);
-                rejudge::contradictions(blessed, plan, &self.claims, &changed)
+                contradiction::contradictions(blessed, plan, &self.claims, &changed)
             }
             None => BTreeMap::new(),
         };

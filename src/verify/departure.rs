@@ -6,7 +6,7 @@ use super::judge::Evaluated;
 use super::outcome::Verdict;
 use super::outcome::{ClaimOutcome, ClaimPart, RegressionOutcome, Standing};
 use super::reference::{BlessedPart, BlessedVerdict};
-use super::rejudge::Contradiction;
+use super::contradiction::Contradiction;
 use super::{Case, exit, stats};
 
 /// Probability that unchanged code is called departed by any claim, of the 5% that a whole

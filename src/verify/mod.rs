@@ -3,13 +3,17 @@
 //!
 //! `claims` and `predicate`: what a claim may ask; `check` refuses claims that match nothing.
 //! `premise`: what must hold of a cell first. `evidence`, `estimate` and `judge`: the verdict;
-//! `rejudge`: the same from a reference alone. `departure`: the verdict against the blessed one.
-//! `regression`: the numbers against the reference; `beside`: two references side by side.
+//! `rejudge`: the same from a reference alone; `contradiction`: is it the blessed verdict?
+//! `departure`: the verdict against the blessed one. `regression`: the numbers against the reference;
+//! `beside`: two references side by side. `bless`: a new reference, and `changes`: what it changes.
 
 pub mod beside;
 pub mod bless;
+mod blessed_verdict;
 mod check;
+pub mod changes;
 pub mod claims;
+pub mod contradiction;
 pub mod departure;
 pub mod estimate;
 mod evidence;
@@ -21,6 +25,7 @@ pub mod predicate;
 mod premise;
 pub mod protocol;
 pub mod reference;
+mod reference_value;
 pub mod regression;
 pub mod rejudge;
 mod sensitivity;
@@ -29,9 +34,9 @@ pub mod stats;
 use crate::backend::Platform;
 use crate::experiments::results::ExperimentResult;
 use claims::Claims;
+use contradiction::Contradiction;
 use outcome::{CellOutcome, Verification};
 use reference::Reference;
-use rejudge::Contradiction;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Exit codes of `bgm`.
@@ -67,7 +72,7 @@ pub struct Case<'a> {
     pub platform: &'a Platform,
     /// The experiments that were asked for; all of the profile's if empty.
     pub only: &'a [String],
-    /// What is wrong with blessed verdicts, by the id of the claim ([`rejudge::contradictions`]).
+    /// What is wrong with blessed verdicts, by the id of the claim ([`contradiction::contradictions`]).
     pub contradicted: &'a BTreeMap<String, Contradiction>,
     /// Whether refuted claims fail and inconclusive ones leave the verification incomplete.
     pub strict: bool,

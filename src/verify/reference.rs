@@ -1,21 +1,18 @@
 //! Blessed reference values: `expected/<profile>.toml`, raw values per seed, with where and
 //! how they were made.
 
+pub use super::blessed_verdict::{BlessedPart, BlessedVerdict};
 use super::claims::{Claim, Claims};
-use super::estimate::Estimate;
 use super::files::{ReferenceError, read};
-use super::outcome::{ClaimOutcome, ClaimPart, SCHEMA, Standing, Verdict, Verification};
+use super::outcome::{ClaimOutcome, SCHEMA, Standing, Verification};
 use super::protocol::ProtocolStamp;
-use super::stats;
+pub use super::reference_value::{MIN_REFERENCE_SEEDS, ReferenceValue, tolerances};
 use crate::backend::Platform;
-use crate::experiments::{Metric, text};
+use crate::experiments::text;
 use crate::spec::TRAINING_SEMANTICS;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-
-/// A reference of fewer seeds gives no tolerance.
-pub const MIN_REFERENCE_SEEDS: usize = 3;
 
 /// First line of a reference's file.
 const HEADER: &str =
@@ -41,140 +38,6 @@ pub struct Reference {
     pub verdicts: BTreeMap<String, BlessedVerdict>,
     #[serde(default, rename = "value")]
     pub values: Vec<ReferenceValue>,
-}
-
-/// A verdict with the evidence that it was given on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BlessedVerdict {
-    /// Experiment that the claim looks at.
-    pub experiment: String,
-    pub verdict: Verdict,
-    pub n: usize,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub statistic: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval: Option<[f64; 2]>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deciding_part: Option<String>,
-    /// Which way the effect is taken, and where it must lie.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub direction: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub must_be: String,
-    pub reason: String,
-    /// Effects of the parts that have one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "part")]
-    pub parts: Vec<BlessedPart>,
-}
-
-/// The effect of one part of a claim, on the scale of its test (logarithms of ratios).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BlessedPart {
-    pub name: String,
-    pub effect: f64,
-    pub standard_error: f64,
-    pub degrees: f64,
-    pub n: usize,
-}
-
-impl BlessedPart {
-    pub fn estimate(&self) -> Estimate {
-        let BlessedPart { effect, standard_error, degrees, n, .. } = *self;
-        Estimate { effect, standard_error, degrees, n }
-    }
-}
-
-impl From<&ClaimOutcome> for BlessedVerdict {
-    fn from(outcome: &ClaimOutcome) -> BlessedVerdict {
-        let part = |part: &ClaimPart| {
-            let Estimate { effect, standard_error, degrees, n } = part.estimate?;
-            let name = part.name.clone();
-            Some(BlessedPart { name, effect, standard_error, degrees, n })
-        };
-        BlessedVerdict {
-            experiment: outcome.experiment.clone(),
-            verdict: outcome.verdict,
-            n: outcome.n,
-            statistic: outcome.statistic,
-            interval: outcome.interval,
-            deciding_part: outcome.deciding_part.clone(),
-            direction: outcome.direction.clone(),
-            must_be: outcome.must_be.clone(),
-            reason: outcome.reason.clone(),
-            parts: outcome.parts.iter().filter_map(part).collect(),
-        }
-    }
-}
-
-/// Blessed values of one metric of one cell.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReferenceValue {
-    pub experiment: String,
-    pub cell: String,
-    pub metric: String,
-    pub seeds: Vec<u64>,
-    pub values: Vec<f64>,
-    /// Seeds whose run diverged, did not fit what it was to fit, or gave no number.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub excluded: Vec<u64>,
-    /// What the metric declared when this was blessed ([`tolerances`]), so that a declaration that
-    /// is loosened later loosens no comparison.
-    pub resolution: f64,
-    pub max_spread: f64,
-}
-
-/// Which differences of a metric are rounding, and how far seeds with these values may spread, as
-/// the metric declares it.
-pub fn tolerances(metric: &Metric, values: &[f64]) -> (f64, f64) {
-    let half = || if values.is_empty() { 0.0 } else { 0.5 * stats::mean(values).abs() };
-    (metric.resolution, metric.max_spread.unwrap_or_else(half))
-}
-
-impl ReferenceValue {
-    /// Mean over the seeds; `None` if all are excluded.
-    pub fn mean(&self) -> Option<f64> {
-        (!self.values.is_empty()).then(|| stats::mean(&self.values))
-    }
-
-    /// All seeds that were blessed, with and without a value, sorted.
-    fn all_seeds(&self) -> Vec<u64> {
-        let mut all: Vec<u64> = self.seeds.iter().chain(&self.excluded).copied().collect();
-        all.sort_unstable();
-        all
-    }
-
-    /// `experiment [cell] metric`.
-    pub fn name(&self) -> String {
-        format!("{} [{}] {}", self.experiment, self.cell, self.metric)
-    }
-
-    fn check(&self) -> Result<(), String> {
-        let (seeds, values) = (self.seeds.len(), self.values.len());
-        if seeds != values {
-            return Err(format!("{seeds} seeds but {values} values"));
-        }
-        if let Some(place) = self.values.iter().position(|value| !value.is_finite()) {
-            let (seed, value) = (self.seeds[place], self.values[place]);
-            return Err(format!("values: that of seed {seed} is {value}, which is no number"));
-        }
-        for (field, value) in [("resolution", self.resolution), ("max_spread", self.max_spread)] {
-            if !value.is_finite() || value < 0.0 {
-                return Err(format!("{field} = {value}: it must be a number from 0 up"));
-            }
-        }
-        let all = self.all_seeds();
-        match all.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(format!("seeds: {} stands there twice", pair[0])),
-            None if all.len() < MIN_REFERENCE_SEEDS => Err(format!(
-                "seeds: there are {}, and a reference needs {MIN_REFERENCE_SEEDS}",
-                all.len()
-            )),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Reference {
