@@ -14,10 +14,10 @@ use crate::spec::{Key, Numerics, RunSpec};
 use crate::store::{Evidence, Lookup, Store, StoreError, Unpacked};
 use crate::verify::Case;
 use crate::verify::claims::Claims;
+use crate::verify::contradiction;
 use crate::verify::outcome::Verification;
 use crate::verify::protocol::ProtocolOutcome;
 use crate::verify::reference::Reference;
-use crate::verify::contradiction;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

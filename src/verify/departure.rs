@@ -2,11 +2,11 @@
 //! refuted or back, or if an effect moved by more than chance allows; a verdict that crossed
 //! into inconclusive by noise does not. On the very same numbers everything must be the same.
 
+use super::contradiction::Contradiction;
 use super::judge::Evaluated;
 use super::outcome::Verdict;
 use super::outcome::{ClaimOutcome, ClaimPart, RegressionOutcome, Standing};
 use super::reference::{BlessedPart, BlessedVerdict};
-use super::contradiction::Contradiction;
 use super::{Case, exit, stats};
 
 /// Probability that unchanged code is called departed by any claim, of the 5% that a whole

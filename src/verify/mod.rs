@@ -10,8 +10,8 @@
 pub mod beside;
 pub mod bless;
 mod blessed_verdict;
-mod check;
 pub mod changes;
+mod check;
 pub mod claims;
 pub mod contradiction;
 pub mod departure;

@@ -6,7 +6,7 @@ use super::reference::{BlessedVerdict, Reference, ReferenceValue};
 use crate::experiments::results::{CellResult, ExperimentResult, RunResult, SeedResult};
 use crate::experiments::{Cell, Experiment, Plan};
 use crate::train::metrics::{Metrics, Status};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The reference with the verdicts that the claims give on its own values.
