@@ -180,6 +180,13 @@ fn changed_claims_are_named_even_without_the_protocol() {
     let (code, found) = blessed.json(&[]);
     assert_eq!((code, &found["claims"][0]["standing"]), (Some(3), &"unblessed".into()), "{found}");
     assert!(changed(&found).contains(&"claim C1".into()), "{found}");
+    // A verdict that the change turns is no departure either: nothing here has moved.
+    let turned = claims.replacen("margin = 3.0", "margin = 10.0", 1);
+    std::fs::write(blessed.file("claims.toml"), turned).unwrap();
+    let (code, found) = blessed.json(&[]);
+    assert_eq!((code, &found["claims"][0]["standing"]), (Some(3), &"unblessed".into()), "{found}");
+    let changed_a_little = claims.replacen("margin = 3.0", "margin = 2.5", 1);
+    std::fs::write(blessed.file("claims.toml"), changed_a_little).unwrap();
     // Blessed again, it is as blessed; that it was changed is still said.
     let (code, ..) = blessed.bgm(&["bless", "--verdicts-only", "--write", "--reason", "2.5"]);
     assert_eq!(code, Some(0));

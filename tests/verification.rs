@@ -348,8 +348,10 @@ impl Runs for Detour<'_> {
     fn run(&self, key: &Key, spec: &RunSpec) -> Option<RunRecord> {
         let mut record = self.0.run(key, spec)?;
         let end = record.metrics.evaluations[0].clone();
-        let on_the_way = Evaluation { epoch: 30, test_accuracy: self.1, ..end };
+        let on_the_way = Evaluation { epoch: 30, test_accuracy: self.1, ..end.clone() };
         record.metrics.evaluations.insert(0, on_the_way);
+        // What was there before training is no part of the height.
+        record.metrics.evaluations.insert(0, Evaluation { epoch: 0, test_accuracy: -1e9, ..end });
         Some(record)
     }
 
@@ -371,7 +373,7 @@ fn a_learning_curve_that_is_another_departs_though_its_end_is_the_same() {
         let run = own.seeds[0].run.as_deref().unwrap();
         let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
         let along = |run: &RunResult| {
-            let evaluations = run.metrics.evaluations.iter();
+            let evaluations = run.metrics.evaluations.iter().filter(|e| e.epoch > 0);
             mean(&evaluations.map(|e| e.test_accuracy).collect::<Vec<f64>>())
         };
         let all: Vec<f64> = run.chain().map(along).collect();
@@ -410,6 +412,10 @@ fn a_declaration_that_is_loosened_after_the_blessing_loosens_no_comparison() {
     let again = blessed(&new);
     let changes = changes::changes(Some(&reference), &again);
     assert!(changes.iter().any(|line| line.contains("resolution 1000")), "{changes:?}");
+    let mut wide = blessed(&results(&MadeUp { draw: 1, ..MadeUp::new(PAPER, 0.5) }, 5));
+    wide.values[0].max_spread = 999.0;
+    let changes = changes::changes(Some(&reference), &wide);
+    assert!(changes.iter().any(|line| line.contains("max_spread 999")), "{changes:?}");
     let v = verify(&results(&MadeUp::new(PAPER, 0.5), 5), Some(&again), "B", false);
     assert!(v.regression.iter().all(|r| r.status != RegressionStatus::Outside), "{v:?}");
 }

@@ -65,19 +65,23 @@ fn from_store(
     let session = Session::read(global)?;
     let results = session.results();
     let platform = session.platform(global)?;
-    let kept = old.filter(|old| blessing::kept(old, &results).next().is_some());
+    // Numbers of other experiments stay where only some were asked for.
+    let previous = old.filter(|_| !global.only.is_empty());
+    let kept = previous.filter(|old| blessing::kept(old, &results).next().is_some());
     let (commit, device) = made_by(&session, &platform, kept)?;
     let platform = Platform { device, ..platform };
     let (profile, date) = (global.profile.clone(), today());
     // Runs of the same commits and numerics are those of before: new ones have today's protocol.
+    let is_known = !commit.contains('+') && !commit.contains("unknown");
     let same_runs = old.filter(|old| {
-        old.commit == commit
+        is_known
+            && old.commit == commit
             && old.semantics == TRAINING_SEMANTICS
             && old.platform.numerics == platform.numerics
     });
     let protocol = protocol::stamp(global, same_runs)?;
     let provenance = Provenance { profile, reason, date, commit, platform, protocol };
-    blessing::make(&results, claims, provenance, old)
+    blessing::make(&results, claims, provenance, previous)
         .map_err(|e| CliError::Incomplete(e.to_string()))
 }
 

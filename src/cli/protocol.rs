@@ -63,8 +63,8 @@ pub fn changed_claims(
         return Ok(BTreeSet::new());
     };
     let now = declared(global, &[])?.claims;
-    let is_changed = |(id, hash): &(&String, &String)| now.get(*id) != Some(*hash);
-    Ok(then.claims.iter().filter(is_changed).map(|(id, _)| id.clone()).collect())
+    let ids = then.claims.keys().chain(now.keys());
+    Ok(ids.filter(|id| then.claims.get(*id) != now.get(*id)).cloned().collect())
 }
 
 /// How claims and sizes stand to the protocol; `None` if there is none and none was blessed.

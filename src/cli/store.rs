@@ -56,11 +56,16 @@ fn export(global: &Global, out: &Path, chosen: &Chosen) -> Result<u8, CliError> 
     for problem in &exported.damaged {
         note!("bgm: not exported: {problem}");
     }
-    if exported.runs == 0 && exported.damaged.is_empty() {
-        let problem = "no run is left to export, so nothing was written";
-        return Err(CliError::Incomplete(format!("{}: {problem}", store.root().display())));
+    if exported.runs == 0 {
+        let problem =
+            format!("{}: no run is left to export, so nothing was written", store.root().display());
+        return Err(if exported.damaged.is_empty() {
+            CliError::Incomplete(problem)
+        } else {
+            CliError::Environment(problem)
+        });
     }
-    if !global.quiet && exported.runs > 0 {
+    if !global.quiet {
         note!(
             "{}: records of {} runs and {} measurements, {} bytes",
             file.display(),

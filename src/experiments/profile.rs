@@ -96,15 +96,16 @@ impl Profile {
         profile.name = name.to_owned();
         profile.path = path;
         overlay(&mut profile.bases, &file.base);
-        file.check(tables, &profile.path, &profile.bases)?;
+        overlay(&mut profile.overrides, &file.overrides);
+        overlay(&mut profile.networks, &file.networks);
+        let merged = [&profile.bases, &profile.overrides, &profile.networks];
+        file.check(tables, &profile.path, merged)?;
         profile.summary = file.summary;
         profile.gpu = file.gpu.unwrap_or(profile.gpu);
         profile.seeds.extend(file.seeds);
         if !file.experiments.is_empty() {
             profile.experiments = file.experiments;
         }
-        overlay(&mut profile.overrides, &file.overrides);
-        overlay(&mut profile.networks, &file.networks);
         for (experiment, axes) in file.levels {
             profile.axes.entry(experiment).or_default().extend(axes);
         }

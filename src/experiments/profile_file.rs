@@ -41,13 +41,13 @@ pub(super) struct ProfileFile {
 }
 
 impl ProfileFile {
-    /// Checks every name and number of this one file at `path`; `bases` are its own and those
-    /// that it inherits.
+    /// Checks every name and number of this one file at `path`; `bases`, `overrides` and `networks`
+    /// are its own laid over those that it inherits.
     pub fn check(
         &self,
         tables: &Path,
         path: &Path,
-        bases: &toml::Table,
+        [bases, overrides, networks]: [&toml::Table; 3],
     ) -> Result<(), ProfileError> {
         let problem = |problem| ProfileError::Parse { path: path.to_owned(), problem };
         let known = names(tables);
@@ -80,11 +80,11 @@ impl ProfileFile {
         if let Some(name) = self.overrides.keys().find(missing) {
             return Err(unknown(name, "[override]"));
         }
-        for (name, changes) in &self.overrides {
+        for (name, changes) in overrides {
             let base = bases.get(&Experiment::read(tables, name)?.base);
             fits_one(changes, base).map_err(|e| problem(format!("[override.{name}]: {e}")))?;
         }
-        for (name, changes) in &self.networks {
+        for (name, changes) in networks {
             let named = |e: String| problem(format!("[network.{name}]: {e}"));
             let arch: Result<Arch, _> = toml::Value::from(name.as_str()).try_into();
             arch.map_err(|e| named(e.to_string().trim_end().to_owned()))?;

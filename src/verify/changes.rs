@@ -57,11 +57,13 @@ fn shown(value: &ReferenceValue) -> String {
 /// How a number is compared otherwise than before. A `max_spread` that is half of the mean moves
 /// with it.
 fn loosened(before: &ReferenceValue, value: &ReferenceValue) -> Option<String> {
-    let own = |v: &ReferenceValue| (v.resolution, v.max_spread);
-    let is_new = own(before) != own(value)
-        && (before.values == value.values
-            || before.resolution.to_bits() != value.resolution.to_bits());
-    is_new.then(|| {
+    let derived = |v: &ReferenceValue| {
+        v.mean().is_some_and(|mean| v.max_spread.to_bits() == (0.5 * mean.abs()).to_bits())
+    };
+    let spread =
+        |v: &ReferenceValue| (!(derived(before) && derived(value))).then_some(v.max_spread);
+    let own = |v: &ReferenceValue| (v.resolution, spread(v));
+    (own(before) != own(value)).then(|| {
         let words = |v: &ReferenceValue| {
             format!("resolution {}, max_spread {}", v.resolution, v.max_spread)
         };

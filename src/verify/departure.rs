@@ -7,7 +7,7 @@ use super::judge::Evaluated;
 use super::outcome::Verdict;
 use super::outcome::{ClaimOutcome, ClaimPart, RegressionOutcome, Standing};
 use super::reference::{BlessedPart, BlessedVerdict};
-use super::{Case, exit, stats};
+use super::{Case, stats};
 
 /// Probability that unchanged code is called departed by any claim, of the 5% that a whole
 /// verification has.
@@ -76,7 +76,13 @@ fn checked(
     }
     let (standing, note) = standing(case, claim, blessed, same_numbers, far);
     match contradiction {
-        Some(Contradiction { what, .. }) if standing.exit() == exit::SUCCESS => {
+        // The blessed verdict is one on another claim: nothing can depart from it.
+        Some(Contradiction { what, .. })
+            if matches!(
+                standing,
+                Standing::AsBlessed | Standing::WithinChance | Standing::Departed
+            ) =>
+        {
             let note = "the claim was changed after the blessing, and gives another verdict on the \
                         blessed values";
             (Standing::Unblessed, format!("{note}: {what}; `bgm bless --verdicts-only`"))

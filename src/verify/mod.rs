@@ -49,9 +49,9 @@ pub mod exit {
     /// Wrong usage, or a spec or declaration that makes no sense.
     pub const USAGE: u8 = 2;
     /// Runs are missing or did not fit their labels, seeds are too few, there is nothing to compare
-    /// with, or with `--strict` a claim is inconclusive. Of `bgm store merge` and
-    /// `bgm store prune`: others are working on these runs. Of `bgm store export`: no run to export.
-    /// Of `bgm diff`: runs that only one side has.
+    /// with, a claim or a tolerance is declared otherwise than it was blessed, or with `--strict` a
+    /// claim is inconclusive. Of `bgm store merge` and `bgm store prune`: others are working on these
+    /// runs. Of `bgm store export`: no run to export. Of `bgm diff`: runs that only one side has.
     pub const INCOMPLETE: u8 = 3;
     /// Libtorch is missing, data are damaged, or the disk cannot be written.
     pub const ENVIRONMENT: u8 = 4;

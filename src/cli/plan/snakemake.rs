@@ -121,33 +121,29 @@ pub fn write(
         most_minutes: options.time_limit,
         jobs,
     };
-    put(&out.join(JOBS), &serde_json::to_vec_pretty(&plan).map_err(json)?)?;
     for (name, text) in FILES {
         put(&out.join(name), text.as_bytes())?;
     }
+    put(&out.join(JOBS), &serde_json::to_vec_pretty(&plan).map_err(json)?)?;
     let done = mark_done(&out.join("done"), &session.store, graph, &names, lookups)?;
     Ok(Written { folder: out.clone(), jobs: names.len(), done })
 }
 
-/// Refuses to overwrite what was not written here: files with another first line, and a list of
-/// jobs without our Snakefile beside it.
+/// Refuses to overwrite what was not written here, which the Snakefile's first line tells.
 fn refuse_foreign(out: &Path) -> Result<(), CliError> {
-    let first_line = |path: &Path| match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes.split(|b| *b == b'\n').next().unwrap_or_default().to_owned())),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(io_failure(path)(e)),
-    };
-    let mut is_ours = false;
-    for (name, text) in FILES {
-        let path = out.join(name);
-        let Some(found) = first_line(&path)? else { continue };
-        if Some(found.as_slice()) != text.lines().next().map(str::as_bytes) {
-            return Err(foreign(&path));
+    let [(name, ours), ..] = FILES;
+    let snakefile = out.join(name);
+    match std::fs::read(&snakefile) {
+        Ok(bytes) => {
+            let first = ours.lines().next().unwrap_or_default();
+            let is_ours = bytes.starts_with(first.as_bytes());
+            return if is_ours { Ok(()) } else { Err(foreign(&snakefile)) };
         }
-        is_ours = true;
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => return Err(io_failure(&snakefile)(e)),
     }
-    let jobs = out.join(JOBS);
-    if jobs.exists() && !is_ours { Err(foreign(&jobs)) } else { Ok(()) }
+    let others = FILES.iter().map(|(name, _)| *name).chain([JOBS]).map(|name| out.join(name));
+    { others }.find(|path| path.exists()).map_or(Ok(()), |path| Err(foreign(&path)))
 }
 
 fn foreign(path: &Path) -> CliError {
