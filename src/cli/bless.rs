@@ -1,7 +1,7 @@
 //! `bgm bless`: make the store's values the reference.
 
 use super::args::{Bless, Global};
-use super::session::Session;
+use super::session::{self, Session};
 use super::{CliError, protocol};
 use crate::backend::Platform;
 use crate::cli::terminal::{note, output};
@@ -72,9 +72,8 @@ fn from_store(
     let platform = Platform { device, ..platform };
     let (profile, date) = (global.profile.clone(), today());
     // Runs of the same commits and numerics are those of before: new ones have today's protocol.
-    let is_known = !commit.contains('+') && !commit.contains("unknown");
     let same_runs = old.filter(|old| {
-        is_known
+        session::are_exact(&commit)
             && old.commit == commit
             && old.semantics == TRAINING_SEMANTICS
             && old.platform.numerics == platform.numerics

@@ -231,12 +231,16 @@ pub fn commit_date() -> String {
     named(env!("BGM_COMMIT_DATE"))
 }
 
+/// Whether commits say exactly which sources they stand for.
+pub fn are_exact(commits: &str) -> bool {
+    !commits.contains('+') && !commits.contains(UNKNOWN)
+}
+
+/// Of a program that was built outside of git.
+const UNKNOWN: &str = "unknown: built outside of git";
+
 fn named(embedded: &str) -> String {
-    if embedded.is_empty() {
-        "unknown: built outside of git".to_owned()
-    } else {
-        embedded.to_owned()
-    }
+    if embedded.is_empty() { UNKNOWN.to_owned() } else { embedded.to_owned() }
 }
 
 /// Finds the spec of a run: a spec file, a key of any profile, or a key of the store.

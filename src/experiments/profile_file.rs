@@ -80,11 +80,13 @@ impl ProfileFile {
         if let Some(name) = self.overrides.keys().find(missing) {
             return Err(unknown(name, "[override]"));
         }
-        for (name, changes) in overrides {
+        for name in self.overrides.keys() {
+            let changes = &overrides[name];
             let base = bases.get(&Experiment::read(tables, name)?.base);
             fits_one(changes, base).map_err(|e| problem(format!("[override.{name}]: {e}")))?;
         }
-        for (name, changes) in networks {
+        for name in self.networks.keys() {
+            let changes = &networks[name];
             let named = |e: String| problem(format!("[network.{name}]: {e}"));
             let arch: Result<Arch, _> = toml::Value::from(name.as_str()).try_into();
             arch.map_err(|e| named(e.to_string().trim_end().to_owned()))?;

@@ -51,7 +51,6 @@ pub fn make(
     if missing > 0 {
         return Err(BlessError::Missing(missing));
     }
-    let covered = |experiment: &str| results.iter().any(|r| r.experiment.id == experiment);
     if let Some(previous) = previous
         && let Some(kept) = kept(previous, results).next()
         && (!previous.platform.agrees(&provenance.platform)
@@ -96,7 +95,7 @@ pub fn make(
     if let Some(previous) = previous {
         values.extend(kept(previous, results).cloned());
         // A verdict of a claim that is judged anew, or that is no longer declared, goes.
-        let kept = previous.verdicts.iter().filter(|(_, v)| !covered(&v.experiment));
+        let kept = previous.verdicts.iter().filter(|(_, v)| !covers(results, &v.experiment));
         verdicts = kept.map(|(id, verdict)| (id.clone(), verdict.clone())).collect();
     }
     for claim in &claims.claim {
@@ -122,8 +121,9 @@ pub fn kept<'a>(
     previous: &'a Reference,
     results: &'a [ExperimentResult],
 ) -> impl Iterator<Item = &'a ReferenceValue> {
-    let covered = |value: &&ReferenceValue| {
-        results.iter().any(|result| result.experiment.id == value.experiment)
-    };
-    previous.values.iter().filter(move |value| !covered(value))
+    previous.values.iter().filter(|value| !covers(results, &value.experiment))
+}
+
+fn covers(results: &[ExperimentResult], experiment: &str) -> bool {
+    results.iter().any(|result| result.experiment.id == experiment)
 }

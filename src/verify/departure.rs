@@ -40,7 +40,9 @@ pub fn settle(
     let settle = |(claim, far): (Evaluated, Option<String>)| {
         let blessed = blessed(&claim.outcome.id);
         let same = is_exact(&claim.outcome.experiment, regression);
-        let (standing, standing_note) = checked(case, &claim, blessed, same, far);
+        let found = standing(case, &claim, blessed, same, far);
+        let contradiction = case.contradicted.get(&claim.outcome.id);
+        let (standing, standing_note) = held_against(contradiction, found);
         let blessed = blessed.map(|b| b.verdict);
         ClaimOutcome { standing, standing_note, blessed, ..claim.outcome }
     };
@@ -59,35 +61,24 @@ fn moved<'a>(part: &'a ClaimPart, blessed: &[BlessedPart]) -> Option<(&'a str, f
     Some((part.name.as_str(), part.estimate?.difference_probability(&before)))
 }
 
-/// As [`standing`]; but a claim that was changed after the blessing is to be blessed again, unless
-/// the change leaves its verdict as it is recorded.
-fn checked(
-    case: &Case<'_>,
-    claim: &Evaluated,
-    blessed: Option<&BlessedVerdict>,
-    same_numbers: bool,
-    far: Option<String>,
+/// A standing in the light of what is wrong with the blessed verdict, if anything is.
+fn held_against(
+    contradiction: Option<&Contradiction>,
+    found: (Standing, String),
 ) -> (Standing, String) {
-    let contradiction = case.contradicted.get(&claim.outcome.id);
-    let contradiction = contradiction.filter(|_| blessed.is_some());
-    if let Some(Contradiction { what, claim_changed: false }) = contradiction {
+    let Some(Contradiction { what, claim_changed }) = contradiction else { return found };
+    if !claim_changed {
         let note = "the blessed verdict is not what the claim gives on the blessed values";
         return (Standing::Departed, format!("{note}: {what}"));
     }
-    let (standing, note) = standing(case, claim, blessed, same_numbers, far);
-    match contradiction {
-        // The blessed verdict is one on another claim: nothing can depart from it.
-        Some(Contradiction { what, .. })
-            if matches!(
-                standing,
-                Standing::AsBlessed | Standing::WithinChance | Standing::Departed
-            ) =>
-        {
+    // The blessed verdict is one on another claim: nothing can depart from it.
+    match found.0 {
+        Standing::AsBlessed | Standing::WithinChance | Standing::Departed => {
             let note = "the claim was changed after the blessing, and gives another verdict on the \
                         blessed values";
             (Standing::Unblessed, format!("{note}: {what}; `bgm bless --verdicts-only`"))
         }
-        _ => (standing, note),
+        _ => found,
     }
 }
 
